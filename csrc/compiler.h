@@ -1,0 +1,116 @@
+/* Everything that depends on the compiler or on an instruction set's intrinsics, behind names that do not:
+ * inlining, SIMD loops, prefetch, streaming stores, half-precision conversion, short vectors.
+ * Included by isa.h and nobody else, so every ISA object gets its own static copy. */
+#ifndef FL_COMPILER_H
+#define FL_COMPILER_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#define FL_INLINE static __forceinline
+#define FL_NOINLINE static __declspec(noinline)
+#define FL_SIMD
+#define FL_ALIGNED(bytes) __declspec(align(bytes))
+#define FL_PREFETCH(address) ((void)0)
+#else
+#define FL_INLINE static inline __attribute__((always_inline, unused))
+#define FL_NOINLINE static __attribute__((noinline, unused))
+#define FL_SIMD _Pragma("omp simd")
+#define FL_ALIGNED(bytes) __attribute__((aligned(bytes)))
+#define FL_PREFETCH(address) __builtin_prefetch(address)
+#endif
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
+
+/* fl_fma says whether a multiply-add is one instruction here; where it is not, fma() would be a slow library call. */
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__) || (defined(_MSC_VER) && defined(__AVX2__))
+#define FL_HAS_FMA 1
+#else
+#define FL_HAS_FMA 0
+#endif
+
+/* Copies with stores that bypass the cache, so that the lines of `to` are never read: half the traffic of a large
+ * output. Whole cache lines go as vectors; the ragged ends go as 4-byte streaming stores, which the write-combining
+ * buffers join with the neighbouring block's. fl_stream_end orders the stores before what follows. */
+#if defined(__x86_64__) || defined(_M_X64)
+FL_INLINE void fl_stream_words(char *to, const char *from, size_t bytes) {
+    for (; bytes >= 4; to += 4, from += 4, bytes -= 4) {
+        int32_t word;
+        memcpy(&word, from, 4);
+        _mm_stream_si32((int *)(void *)to, word);
+    }
+    memcpy(to, from, bytes);
+}
+
+FL_INLINE void fl_stream(char *to, const char *from, size_t bytes) {
+    size_t head = (size_t)(-(intptr_t)to & 63);
+    if (((uintptr_t)to & 3) != 0) {
+        memcpy(to, from, bytes);
+        return;
+    }
+    if (head > bytes)
+        head = bytes;
+    fl_stream_words(to, from, head);
+    to += head, from += head, bytes -= head;
+    for (; bytes >= 64; to += 64, from += 64, bytes -= 64) {
+#if defined(__AVX512F__)
+        _mm512_stream_si512((__m512i *)(void *)to, _mm512_loadu_si512((const void *)from));
+#elif defined(__AVX2__)
+        _mm256_stream_si256((__m256i *)(void *)to, _mm256_loadu_si256((const __m256i *)(const void *)from));
+        _mm256_stream_si256((__m256i *)(void *)(to + 32),
+                            _mm256_loadu_si256((const __m256i *)(const void *)(from + 32)));
+#else
+        for (int i = 0; i < 64; i += 16)
+            _mm_stream_si128((__m128i *)(void *)(to + i), _mm_loadu_si128((const __m128i *)(const void *)(from + i)));
+#endif
+    }
+    fl_stream_words(to, from, bytes);
+}
+
+FL_INLINE void fl_stream_end(void) { _mm_sfence(); }
+#else
+FL_INLINE void fl_stream(char *to, const char *from, size_t bytes) { memcpy(to, from, bytes); }
+FL_INLINE void fl_stream_end(void) {}
+#endif
+
+/* float16 <-> float32 by the conversion instructions, as many whole vectors as fit; returns how many elements. */
+#if defined(__F16C__)
+FL_INLINE int64_t fl_widen_f16(const char *from, int64_t n, float *to) {
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(to + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(from + 2 * i))));
+    return i;
+}
+FL_INLINE int64_t fl_narrow_f16(const float *from, int64_t n, char *to) {
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm_storeu_si128((__m128i *)(void *)(to + 2 * i),
+                         _mm256_cvtps_ph(_mm256_loadu_ps(from + i), _MM_FROUND_TO_NEAREST_INT));
+    return i;
+}
+#else
+FL_INLINE int64_t fl_widen_f16(const char *from, int64_t n, float *to) {
+    (void)from, (void)n, (void)to;
+    return 0;
+}
+FL_INLINE int64_t fl_narrow_f16(const float *from, int64_t n, char *to) {
+    (void)from, (void)n, (void)to;
+    return 0;
+}
+#endif
+
+/* FL_SHUFFLE says whether vectors of four with a shuffle exist (gcc >= 12, clang): tiles/panel.h transposes by them. */
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define FL_SHUFFLE 1
+#endif
+#endif
+#ifndef FL_SHUFFLE
+#define FL_SHUFFLE 0
+#endif
+
+#endif

@@ -1,0 +1,65 @@
+/* Which instruction sets this build has and this machine can run, best first. Nothing is remembered: the binding asks
+ * once, at import. Compiled for the baseline, so that it runs anywhere. */
+
+#include "fastloss.h"
+
+#include <string.h>
+
+#if defined(__x86_64__) || defined(_M_X64)
+#define FL_X86 1
+#else
+#define FL_X86 0
+#endif
+
+#if FL_X86 && defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
+/* What the processor has and the operating system saves: AVX state for avx2, the 512-bit state for avx512. */
+static int can_run(int avx512) {
+    int info[4];
+    const int fma_f16c_osxsave = 1 << 12 | 1 << 29 | 1 << 27, avx2 = 1 << 5;
+    const int avx512_f_dq_bw_vl = 1 << 16 | 1 << 17 | 1 << 30 | (int)(1u << 31);
+    unsigned long long saved, wanted = avx512 ? 0xe6 : 0x6;
+    __cpuid(info, 0);
+    if (info[0] < 7)
+        return 0;
+    __cpuid(info, 1);
+    if ((info[2] & fma_f16c_osxsave) != fma_f16c_osxsave)
+        return 0;
+    saved = _xgetbv(0);
+    __cpuidex(info, 7, 0);
+    return (saved & wanted) == wanted && (info[1] & avx2) &&
+           (!avx512 || (info[1] & avx512_f_dq_bw_vl) == avx512_f_dq_bw_vl);
+}
+static int has_avx2(void) { return can_run(0); }
+static int has_avx512(void) { return can_run(1); }
+#elif FL_X86
+static int has_avx2(void) {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+static int has_avx512(void) {
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+#endif
+
+#if FL_X86
+extern const fl_table fl_table_base, fl_table_avx2, fl_table_avx512;
+static const fl_table *const tables[] = {&fl_table_avx512, &fl_table_avx2, &fl_table_base};
+static int runs(const fl_table *table) {
+    return table == &fl_table_avx512 ? has_avx512() : table == &fl_table_avx2 ? has_avx2() : 1;
+}
+#elif defined(__aarch64__) || defined(_M_ARM64)
+extern const fl_table fl_table_neon;
+static const fl_table *const tables[] = {&fl_table_neon};
+static int runs(const fl_table *table) { return table != NULL; }
+#else
+extern const fl_table fl_table_base;
+static const fl_table *const tables[] = {&fl_table_base};
+static int runs(const fl_table *table) { return table != NULL; }
+#endif
+
+int fl_table_count(void) { return (int)(sizeof tables / sizeof *tables); }
+
+const fl_table *fl_table_at(int i) { return tables[i]; }
+
+int fl_runs_here(const fl_table *table) { return runs(table); }

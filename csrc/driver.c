@@ -1,0 +1,103 @@
+/* The only threads. A job is cut into tiles of fixed size; each leaves a partial result, and these are added in the
+ * order of the tiles: the sum has the same bits for any number of threads, one included. */
+
+#include "fastloss.h"
+
+#include <stdlib.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+#if defined(_OPENMP) && !defined(_WIN32)
+#include <pthread.h>
+#define FL_FORKS 1
+#else
+#define FL_FORKS 0
+#endif
+
+/* Below so many elements a second thread costs more than it saves: a parallel region takes some microseconds on an idle
+ * machine, and the time slice of a descheduled thread on a busy one. */
+#define FL_SERIAL_COST 131072
+
+/* After fork() the child has one thread, while the OpenMP runtime may believe in those of its parent, whoever started
+ * them, and would wait for them for ever. So a forked child runs serially. Written in the child's first moment, when no
+ * other thread exists. */
+#if FL_FORKS
+static volatile int is_forked = 0;
+
+static void after_fork_in_child(void) { is_forked = 1; }
+#endif
+
+void fl_init(void) {
+#if FL_FORKS
+    pthread_atfork(NULL, NULL, after_fork_in_child);
+#endif
+}
+
+int fl_has_openmp(void) {
+#ifdef _OPENMP
+    return 1;
+#else
+    return 0;
+#endif
+}
+
+int fl_can_thread(void) {
+#if FL_FORKS
+    return !is_forked;
+#else
+    return fl_has_openmp();
+#endif
+}
+
+int fl_max_threads(void) {
+#ifdef _OPENMP
+    return fl_can_thread() ? omp_get_max_threads() : 1;
+#else
+    return 1;
+#endif
+}
+
+static void run_tile(const fl_work *work, int64_t i, fl_partial *partial) {
+    int64_t first = i * work->tile_items, left = work->items - first;
+    work->tile(work->job, first, left < work->tile_items ? left : work->tile_items, partial);
+}
+
+static void add(fl_partial *total, const fl_partial *partial) {
+    total->sum += partial->sum;
+    total->weight += partial->weight;
+    if (total->bad < 0)
+        total->bad = partial->bad;
+}
+
+int fl_run(const fl_work *work, fl_partial *total) {
+    const fl_partial empty = {0, 0, -1};
+    int64_t tiles = (work->items + work->tile_items - 1) / work->tile_items;
+    int threads = !fl_can_thread() ? 1 : work->threads > 0 ? work->threads : fl_max_threads();
+    *total = empty;
+#ifdef _OPENMP
+    if (threads > tiles)
+        threads = (int)tiles;
+    if (threads > 1 && work->cost >= FL_SERIAL_COST) {
+        fl_partial *partials = (fl_partial *)malloc((size_t)tiles * sizeof *partials);
+        if (!partials)
+            return -1;
+        /* One after another rather than in halves: a thread that loses its core holds up one tile, not half the work. */
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
+        for (int64_t i = 0; i < tiles; i++) {
+            partials[i] = empty;
+            run_tile(work, i, &partials[i]);
+        }
+        for (int64_t i = 0; i < tiles; i++)
+            add(total, &partials[i]);
+        free(partials);
+        return 0;
+    }
+#endif
+    for (int64_t i = 0; i < tiles; i++) {
+        fl_partial partial = empty;
+        run_tile(work, i, &partial);
+        add(total, &partial);
+    }
+    return 0;
+}

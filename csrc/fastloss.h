@@ -1,0 +1,136 @@
+/* The C surface of fastloss: what the binding fills in, what an instruction set offers, what the driver runs. */
+#ifndef FASTLOSS_H
+#define FASTLOSS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    FL_MAX_DIM = 64,       /* as NumPy 2 */
+    FL_BLOCK = 1024,       /* elements handled at once, from the L1 cache */
+    FL_TILE = 65536,       /* elements of a tile: the unit of work and of determinism */
+    FL_NARROW = 64,        /* rows of at most so many classes are handled 32 rows at once */
+    FL_MAX_OPERANDS = 6,   /* of a pointwise loss */
+    FL_MAX_GRADS = 3,      /* prediction arguments of a loss */
+    FL_MAX_PARAMS = 8
+};
+
+/* Storage: how an element lies in memory. bool is FL_U8. */
+typedef enum {
+    FL_F32, FL_F64, FL_F16, FL_BF16,
+    FL_I8, FL_U8, FL_I16, FL_U16, FL_I32, FL_U32, FL_I64, FL_U64
+} fl_dtype;
+
+/* An array of any layout, walked in C order; strides are in bytes and may be zero or negative. Dimensions that can be
+ * walked as one are one; an array that is one number has none. */
+typedef struct {
+    char *data; /* NULL: absent */
+    int dtype;
+    int swapped; /* bytes in the other order than this machine's */
+    int ndim;
+    int64_t shape[FL_MAX_DIM];
+    int64_t stride[FL_MAX_DIM];
+} fl_array;
+
+/* Rows x classes. `rows` walks the first elements of the rows. */
+typedef struct {
+    fl_array rows;
+    int64_t class_stride;
+} fl_matrix;
+
+/* What one tile leaves behind. `bad` is the first item with a label out of range, or -1. */
+typedef struct {
+    double sum;
+    double weight;
+    int64_t bad;
+} fl_partial;
+
+typedef void fl_tile(const void *job, int64_t first, int64_t count, fl_partial *partial);
+
+typedef struct {
+    fl_tile *tile;
+    const void *job;
+    int64_t items;      /* elements or rows */
+    int64_t tile_items; /* of one tile; depends on the row's length and the dtype alone */
+    int64_t cost;       /* elements altogether: few of them run serially */
+    int threads;        /* 0: as many as OpenMP says */
+} fl_work;
+
+/* A pointwise loss over `size` elements. The operands are the loss's own, in its order, and the weight as the last. */
+typedef struct {
+    int64_t size;
+    int operands;
+    fl_array operand[FL_MAX_OPERANDS];
+    double param[FL_MAX_PARAMS];
+    double scale; /* of gradients and Hessians */
+    int sum;      /* whether the partial sum is wanted */
+    int stream;   /* whether outputs bypass the cache */
+    fl_array value, hess, grad[FL_MAX_GRADS];
+} fl_pointwise;
+
+/* A rowwise loss over `count` rows of `classes` classes. */
+typedef struct {
+    int64_t count, classes;
+    fl_matrix input;
+    fl_matrix dense;     /* probability targets, or the upstream gradient of a row-valued function */
+    fl_array label;      /* class indices, one per row */
+    const void *upstream; /* factor of each row's gradient, of the compute dtype; NULL: 1 */
+    const void *weight;   /* of each class, likewise */
+    double weight_sum;
+    int64_t ignore_index;
+    int has_ignore;
+    double param[FL_MAX_PARAMS];
+    double softcap; /* 0: none */
+    double scale;
+    int stream;
+    void *value;         /* one per row, of the compute dtype */
+    void *entropy, *logsumexp;
+    int64_t *rank, *prediction;
+    fl_matrix grad, hess;
+} fl_rowwise;
+
+/* losses.def names every kernel once; here it becomes enums, in isa.h the table, in _core.pyx the names. */
+enum fl_pointwise_loss {
+#define POINTWISE(name, operands, grads) FL_##name,
+#define ROWWISE(name)
+#include "losses.def"
+    FL_POINTWISE_COUNT
+};
+
+enum fl_rowwise_loss {
+#define POINTWISE(name, operands, grads)
+#define ROWWISE(name) FL_##name,
+#include "losses.def"
+    FL_ROWWISE_COUNT
+};
+
+enum { FL_REAL32, FL_REAL64, FL_REAL_COUNT };
+enum { FL_MODE_VALUE, FL_MODE_GRAD, FL_MODE_HESS, FL_MODE_COUNT };
+
+/* What an instruction set offers: the only symbol of its object. */
+typedef struct {
+    const char *name;
+    fl_tile *pointwise[FL_POINTWISE_COUNT][FL_MODE_COUNT][FL_REAL_COUNT];
+    fl_tile *rowwise[FL_ROWWISE_COUNT][FL_REAL_COUNT];
+    fl_tile *labels[FL_REAL_COUNT]; /* checks the labels and adds up their weights */
+    fl_tile *read, *copy;           /* the machine's limits, for benchmarks; the job is an fl_probe */
+} fl_table;
+
+typedef struct {
+    const char *from;
+    char *to;
+} fl_probe;
+
+/* driver.c */
+void fl_init(void);
+int fl_has_openmp(void);
+int fl_can_thread(void);                             /* 0 in a forked child, and without OpenMP */
+int fl_max_threads(void);                            /* what a call uses that asks for 0 threads */
+int fl_run(const fl_work *work, fl_partial *total); /* 0, or -1 without memory */
+
+/* dispatch.c: the tables of this build, best first, and whether this machine can run one. */
+int fl_table_count(void);
+const fl_table *fl_table_at(int i);
+int fl_runs_here(const fl_table *table);
+
+#endif

@@ -1,0 +1,74 @@
+/* The translation unit of an instruction set: everything below, compiled once per file of isa/, for both compute types;
+ * all of it static but the table. FL_ISA is the instruction set's name. */
+
+#include <math.h>
+
+#include "compiler.h"
+#include "fastloss.h"
+#include "layout.h"
+
+#define REAL_BITS 32
+#include "real_type.h"
+#include "real.h"
+#include "half.h"
+#undef REAL_BITS
+#define REAL_BITS 64
+#include "family.h"
+#undef REAL_BITS
+#define REAL_BITS 32
+#include "family.h"
+#undef REAL_BITS
+
+/* The limits: one read of the bytes, and one copy past the cache. */
+static void read_tile(const void *job, int64_t first, int64_t count, fl_partial *partial) {
+    const char *from = ((const fl_probe *)job)->from + first;
+    uint64_t sums[16] = {0}, total = 0;
+    int64_t i = 0;
+    for (; i + 128 <= count; i += 128) {
+        FL_PREFETCH(from + i + 2048);
+        FL_PREFETCH(from + i + 2112);
+        FL_SIMD
+        for (int l = 0; l < 16; l++) {
+            uint64_t word;
+            memcpy(&word, from + i + 8 * l, 8);
+            sums[l] += word;
+        }
+    }
+    for (; i < count; i++)
+        sums[0] += (unsigned char)from[i];
+    for (int l = 0; l < 16; l++)
+        total += sums[l];
+    partial->sum = (double)(total & 0xffff);
+}
+
+static void copy_tile(const void *job, int64_t first, int64_t count, fl_partial *partial) {
+    const fl_probe *probe = (const fl_probe *)job;
+    fl_stream(probe->to + first, probe->from + first, (size_t)count);
+    fl_stream_end();
+    partial->sum = 0;
+}
+
+#define FL_PASTE(a, b) a##b
+#define FL_NAME(a, b) FL_PASTE(a, b)
+#define FL_TEXT(a) #a
+#define FL_STRING(a) FL_TEXT(a)
+
+const fl_table FL_NAME(fl_table_, FL_ISA) = {
+    FL_STRING(FL_ISA),
+    {
+#define POINTWISE(name, operands, grads)                                                                              \
+    {{r32_##name##_tile_FL_MODE_VALUE, r64_##name##_tile_FL_MODE_VALUE},                                              \
+     {r32_##name##_tile_FL_MODE_GRAD, r64_##name##_tile_FL_MODE_GRAD},                                                \
+     {r32_##name##_tile_FL_MODE_HESS, r64_##name##_tile_FL_MODE_HESS}},
+#define ROWWISE(name)
+#include "losses.def"
+    },
+    {
+#define POINTWISE(name, operands, grads)
+#define ROWWISE(name) {r32_##name##_tile, r64_##name##_tile},
+#include "losses.def"
+    },
+    {r32_labels_tile, r64_labels_tile},
+    read_tile,
+    copy_tile,
+};

@@ -1,0 +1,2 @@
+#define FL_ISA avx512
+#include "../isa.h"

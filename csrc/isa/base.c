@@ -1,0 +1,6 @@
+#if defined(__aarch64__) || defined(_M_ARM64)
+#define FL_ISA neon
+#else
+#define FL_ISA base
+#endif
+#include "../isa.h"

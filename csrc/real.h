@@ -1,0 +1,170 @@
+/* The elementary functions of one compute type. Included once per type, after real_type.h.
+ *
+ * The functions are branch-free scalar C that vectorises inside a loop over lanes. Every step is a correctly rounded
+ * operation or an explicit multiply-add, so a result has the same bits on every instruction set with FMA.
+ * The polynomials are minimax fits (Remez) of this project; the relative error of each stands beside it. */
+
+FL_INLINE bits_t R(to_bits)(real x) {
+    bits_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+FL_INLINE real R(from_bits)(bits_t bits) {
+    real x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+FL_INLINE real R(fma)(real a, real b, real c) {
+#if FL_HAS_FMA && REAL_BITS == 32
+    return fmaf(a, b, c);
+#elif FL_HAS_FMA
+    return fma(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+/* As the vector instructions: where either is NaN, b. */
+FL_INLINE real R(max)(real a, real b) { return a > b ? a : b; }
+FL_INLINE real R(min)(real a, real b) { return a < b ? a : b; }
+FL_INLINE real R(abs)(real x) { return R(from_bits)(R(to_bits)(x) & ~((bits_t)1 << (REAL_BITS - 1))); }
+
+/* exp(x) = 2^n e^r with n = round(x / ln 2): the rounding is the addition of 1.5 * 2^(mantissa bits) + bias, which also
+ * leaves n + bias in the low bits, ready to be shifted to the exponent. r = x - n ln 2 in two steps (Cody and Waite).
+ * e^r - 1 = r + r^2 q(r). */
+#if REAL_BITS == 32
+FL_INLINE real R(exp_poly)(real r) { /* 3.1e-9 */
+    real q = R(fma)(1.3814598563e-3f, r, 8.3687168787e-3f);
+    q = R(fma)(q, r, 4.1668388047e-2f);
+    q = R(fma)(q, r, 1.6666520632e-1f);
+    q = R(fma)(q, r, 4.9999993448e-1f);
+    return R(fma)(q * r, r, r);
+}
+#else
+FL_INLINE real R(exp_poly)(real r) { /* 3.6e-18 */
+    real q = R(fma)(2.5000058867890841383e-8, r, 2.7630248412715644871e-7);
+    q = R(fma)(q, r, 2.7557586382114618742e-6);
+    q = R(fma)(q, r, 2.4801493098813891493e-5);
+    q = R(fma)(q, r, 1.9841269506569917098e-4);
+    q = R(fma)(q, r, 1.388888894363019713e-3);
+    q = R(fma)(q, r, 8.3333333334944654441e-3);
+    q = R(fma)(q, r, 4.1666666666530158314e-2);
+    q = R(fma)(q, r, 1.6666666666666412517e-1);
+    q = R(fma)(q, r, 5.0000000000000106272e-1);
+    return R(fma)(q * r, r, r);
+}
+#endif
+
+/* exp of x <= 0: below the smallest normal number it is 0. */
+FL_INLINE real R(exp_nonpositive)(real x) {
+    real shifted = R(fma)(x, LOG2_E, EXP_MAGIC);
+    real n = shifted - EXP_MAGIC;
+    real r = R(fma)(n, -LN2_LOW, R(fma)(n, -LN2_HIGH, x));
+    real scale = R(from_bits)(R(to_bits)(shifted) << EXP_SHIFT);
+    real y = R(fma)(R(exp_poly)(r), scale, scale);
+    return x < EXP_LOWEST ? 0 : y;
+}
+
+/* expm1 of x >= 0, up to where tanh no longer changes. */
+FL_INLINE real R(expm1_nonnegative)(real x) {
+    real shifted, n, r, scale;
+    x = R(min)(REAL_C(44.0), x);
+    shifted = R(fma)(x, LOG2_E, EXP_MAGIC);
+    n = shifted - EXP_MAGIC;
+    r = R(fma)(n, -LN2_LOW, R(fma)(n, -LN2_HIGH, x));
+    scale = R(from_bits)(R(to_bits)(shifted) << EXP_SHIFT);
+    return R(fma)(R(exp_poly)(r), scale, scale - 1);
+}
+
+/* tanh |x| = (e^2|x| - 1) / (e^2|x| + 1), which loses nothing near 0 when e^2|x| - 1 is formed as such. */
+FL_INLINE real R(tanh)(real x) {
+    real em1 = R(expm1_nonnegative)(2 * R(abs)(x));
+    real y = em1 / (em1 + 2);
+    return x < 0 ? -y : (x == x ? y : x);
+}
+
+/* sech^2 x = 4 e / (1 + e)^2 with e = e^-2|x| */
+FL_INLINE real R(sech2)(real x) {
+    real e = R(exp_nonpositive)(-2 * R(abs)(x)), near = 1 / (1 + e);
+    return 4 * e * near * near;
+}
+
+/* log(1 + f) for 1 + f in [sqrt(1/2), sqrt(2)]. */
+#if REAL_BITS == 32
+FL_INLINE real R(log1p_poly)(real f) { /* f - f^2/2 + f^3 q(f): 5.9e-9 */
+    real q = R(fma)(-7.64029666595e-2f, f, 1.27703365644e-1f);
+    q = R(fma)(q, f, -1.31621830475e-1f);
+    q = R(fma)(q, f, 1.42007302449e-1f);
+    q = R(fma)(q, f, -1.66230619165e-1f);
+    q = R(fma)(q, f, 2.00012595891e-1f);
+    q = R(fma)(q, f, -2.50008294602e-1f);
+    q = R(fma)(q, f, 3.33333314548e-1f);
+    q = R(fma)(q, f, -0.5f);
+    return R(fma)(q * f, f, f);
+}
+#else
+FL_INLINE real R(log1p_poly)(real f) { /* 2 atanh(s), s = f / (2 + f): 1.3e-18; written so that f stays exact */
+    real s = f / (2 + f), z = s * s, half = 0.5 * f * f;
+    real q = R(fma)(1.4799067744303653857e-1, z, 1.5313755595269888465e-1);
+    q = R(fma)(q, z, 1.8183575171976356326e-1);
+    q = R(fma)(q, z, 2.2222198378349953747e-1);
+    q = R(fma)(q, z, 2.8571428744142674221e-1);
+    q = R(fma)(q, z, 3.9999999999407481762e-1);
+    q = R(fma)(q, z, 6.6666666666667353828e-1);
+    return f - (half - s * R(fma)(q, z, half));
+}
+#endif
+
+/* log(1 + x) for x in [0, 1]: halving 1 + x above sqrt(2) is exact, so there is no correction to make. */
+FL_INLINE real R(log1p_unit)(real x) {
+    int high = x > REAL_C(0.41421356237309505);
+    real f = high ? REAL_C(0.5) * (x - 1) : x;
+    real y = R(log1p_poly)(f);
+    return high ? y + REAL_C(0.69314718055994530942) : y;
+}
+
+/* log(1 + x) for x >= 0, -inf at -1, NaN at other negative numbers. 1 + x = 2^n (1 + f), where f = x 2^-n + (2^-n - 1) is rounded once. */
+FL_INLINE real R(log1p)(real x) {
+    const bits_t root = R(to_bits)(REAL_C(0.70710678118654752));
+    const bits_t one = R(to_bits)(1);
+    bits_t exponent = ((R(to_bits)(1 + x) - root) >> EXP_SHIFT) << EXP_SHIFT; /* n, in the exponent's place */
+    real inverse = R(from_bits)(one - exponent);
+    real f = R(fma)(x, inverse, inverse - 1);
+#if REAL_BITS == 32
+    real n = (real)((int32_t)exponent >> EXP_SHIFT);
+#else
+    real n = R(from_bits)((exponent >> EXP_SHIFT) | R(to_bits)(4503599627370496.0)) - 4503599627370496.0;
+#endif
+    real y = R(log1p_poly)(f);
+    y = R(fma)(n, LN2_HIGH, R(fma)(n, LN2_LOW, y));
+    y = x < REAL_INF ? y : x;
+    return x >= 0 ? y : (x == -1 ? -REAL_INF : REAL_NAN);
+}
+
+/* log x for normal x > 0, -inf at 0, NaN below. Subnormal numbers are scaled first. */
+FL_INLINE real R(log)(real x) {
+    const bits_t root = R(to_bits)(REAL_C(0.70710678118654752));
+#if REAL_BITS == 32
+    int tiny = x < 1.17549435e-38f;
+    real scaled = tiny ? x * 8388608.0f : x, extra = tiny ? -23.0f : 0.0f;
+#else
+    int tiny = x < 2.2250738585072014e-308;
+    real scaled = tiny ? x * 4503599627370496.0 : x, extra = tiny ? -52.0 : 0.0;
+#endif
+    bits_t offset = R(to_bits)(scaled) - root;
+    bits_t mantissa = (offset & (((bits_t)1 << EXP_SHIFT) - 1)) + root;
+    real f = R(from_bits)(mantissa) - 1, n, y;
+#if REAL_BITS == 32
+    n = (real)((int32_t)offset >> EXP_SHIFT);
+#else /* n + 2048 as the low bits of a number: there is no 64-bit integer conversion before AVX-512 */
+    n = R(from_bits)(((offset + ((bits_t)2048 << EXP_SHIFT)) >> EXP_SHIFT) | R(to_bits)(4503599627370496.0)) -
+        (4503599627370496.0 + 2048.0);
+#endif
+    n += extra;
+    y = R(log1p_poly)(f);
+    y = R(fma)(n, LN2_HIGH, R(fma)(n, LN2_LOW, y));
+    y = x < REAL_INF ? y : x;
+    return x > 0 ? y : (x == 0 ? -REAL_INF : REAL_NAN);
+}

@@ -1,0 +1,48 @@
+/* Chooses the compute type of what is included next: REAL_BITS is 32 or 64. R(name) is `name` of that type. */
+
+#undef R_PASTE
+#undef REAL_C
+#undef LANES
+#undef REAL_DTYPE
+#undef EXP_SHIFT
+#undef EXP_MAGIC
+#undef EXP_LOWEST
+#undef LN2_HIGH
+#undef LN2_LOW
+#undef LOG2_E
+
+#if REAL_BITS == 32
+#define R_PASTE(name) r32_##name
+#define REAL_C(value) value##f
+#define LANES 32
+#define REAL_DTYPE FL_F32
+#define EXP_SHIFT 23
+#define EXP_MAGIC 12583039.0f    /* 1.5 * 2^23 + 127 */
+#define EXP_LOWEST -87.33654475f /* below, 2^n e^r leaves the normal numbers */
+#define LN2_HIGH 0.693359375f
+#define LN2_LOW -2.12194440e-4f
+#define LOG2_E 1.44269504088896341f
+#else
+#define R_PASTE(name) r64_##name
+#define REAL_C(value) value
+#define LANES 16
+#define REAL_DTYPE FL_F64
+#define EXP_SHIFT 52
+#define EXP_MAGIC 6755399441056767.0 /* 1.5 * 2^52 + 1023 */
+#define EXP_LOWEST -708.39641853226408
+#define LN2_HIGH 6.93147180369123816490e-01
+#define LN2_LOW 1.90821492927058770002e-10
+#define LOG2_E 1.44269504088896341
+#endif
+
+#ifndef R
+#define R(name) R_PASTE(name)
+#define real R(t)
+#define bits_t R(bits)
+#define REAL_INF ((real)INFINITY)
+#define REAL_NAN ((real)NAN)
+typedef float r32_t;
+typedef double r64_t;
+typedef uint32_t r32_bits;
+typedef uint64_t r64_bits;
+#endif

@@ -1,0 +1,134 @@
+/* Loads and stores: between elements as they lie in memory and blocks of `real`. Included once per compute type.
+ * With half.h the only place that knows storage dtypes' bits. */
+
+FL_INLINE real R(get)(int dtype, const char *from, int swapped) {
+    uint64_t raw = fl_get_raw(from, (int)fl_itemsize(dtype), swapped);
+    double wide;
+    switch (dtype) {
+    case FL_F32: return (real)r32_from_bits((uint32_t)raw);
+    case FL_F64: memcpy(&wide, &raw, 8); return (real)wide;
+    case FL_F16: return (real)fl_f16_to_f32((uint16_t)raw);
+    case FL_BF16: return (real)fl_bf16_to_f32((uint16_t)raw);
+    case FL_I8: return (real)(int8_t)raw;
+    case FL_U8: return (real)(uint8_t)raw;
+    case FL_I16: return (real)(int16_t)raw;
+    case FL_U16: return (real)(uint16_t)raw;
+    case FL_I32: return (real)(int32_t)raw;
+    case FL_U32: return (real)(uint32_t)raw;
+    case FL_I64: return (real)(int64_t)raw;
+    default: return (real)raw;
+    }
+}
+
+FL_INLINE void R(load_as)(int dtype, const char *from, int64_t stride, int swapped, int64_t n, real *to) {
+    if (stride == fl_itemsize(dtype) && !swapped) {
+        FL_SIMD
+        for (int64_t i = 0; i < n; i++)
+            to[i] = R(get)(dtype, from + i * fl_itemsize(dtype), 0);
+    } else {
+        for (int64_t i = 0; i < n; i++)
+            to[i] = R(get)(dtype, from + i * stride, swapped);
+    }
+}
+
+/* n elements of any dtype and stride, converted. */
+FL_NOINLINE void R(load)(int dtype, const char *from, int64_t stride, int swapped, int64_t n, real *to) {
+#if REAL_BITS == 32
+    if (dtype == FL_F16 && stride == 2 && !swapped) {
+        int64_t done = fl_widen_f16(from, n, to);
+        from += 2 * done, to += done, n -= done;
+    }
+#endif
+    switch (dtype) {
+    case FL_F32: R(load_as)(FL_F32, from, stride, swapped, n, to); break;
+    case FL_F64: R(load_as)(FL_F64, from, stride, swapped, n, to); break;
+    case FL_F16: R(load_as)(FL_F16, from, stride, swapped, n, to); break;
+    case FL_BF16: R(load_as)(FL_BF16, from, stride, swapped, n, to); break;
+    case FL_I8: R(load_as)(FL_I8, from, stride, swapped, n, to); break;
+    case FL_U8: R(load_as)(FL_U8, from, stride, swapped, n, to); break;
+    case FL_I16: R(load_as)(FL_I16, from, stride, swapped, n, to); break;
+    case FL_U16: R(load_as)(FL_U16, from, stride, swapped, n, to); break;
+    case FL_I32: R(load_as)(FL_I32, from, stride, swapped, n, to); break;
+    case FL_U32: R(load_as)(FL_U32, from, stride, swapped, n, to); break;
+    case FL_I64: R(load_as)(FL_I64, from, stride, swapped, n, to); break;
+    default: R(load_as)(FL_U64, from, stride, swapped, n, to);
+    }
+}
+
+/* Whether elements at this address and stride can be read or written in place as reals. */
+FL_INLINE int R(is_direct)(int dtype, const char *at, int64_t stride, int swapped) {
+    return dtype == REAL_DTYPE && stride == (int64_t)sizeof(real) && !swapped && ((uintptr_t)at & (sizeof(real) - 1)) == 0;
+}
+
+FL_INLINE uint64_t R(put_bits)(int dtype, real x) {
+    double wide;
+    uint64_t raw;
+    switch (dtype) {
+    case FL_F32: return r32_to_bits((float)x);
+    case FL_F16: return fl_f32_to_f16((float)x);
+    case FL_BF16: return fl_f32_to_bf16((float)x);
+    default: wide = (double)x; memcpy(&raw, &wide, 8); return raw;
+    }
+}
+
+FL_INLINE void R(store_as)(int dtype, char *to, int64_t stride, int swapped, int64_t n, const real *from) {
+    if (stride == 2 && fl_itemsize(dtype) == 2 && !swapped) {
+        FL_SIMD
+        for (int64_t i = 0; i < n; i++) {
+            uint16_t half = (uint16_t)R(put_bits)(dtype, from[i]);
+            memcpy(to + 2 * i, &half, 2);
+        }
+    } else {
+        for (int64_t i = 0; i < n; i++)
+            fl_put_raw(to + i * stride, R(put_bits)(dtype, from[i]), (int)fl_itemsize(dtype), swapped);
+    }
+}
+
+/* At most FL_BLOCK elements to a floating dtype, rounded once; `stream` writes past the cache where the layout allows. */
+FL_NOINLINE void R(store)(int dtype, char *to, int64_t stride, int swapped, int64_t n, const real *from, int stream) {
+    if (dtype == REAL_DTYPE && stride == (int64_t)sizeof(real) && !swapped) {
+        if (stream)
+            fl_stream(to, (const char *)from, (size_t)n * sizeof(real));
+        else
+            memcpy(to, from, (size_t)n * sizeof(real));
+        return;
+    }
+#if REAL_BITS == 32
+    if (dtype == FL_F16 && stride == 2 && !swapped) {
+        int64_t done = fl_narrow_f16(from, n, to);
+        from += done, to += 2 * done, n -= done;
+    }
+#endif
+    switch (dtype) {
+    case FL_F32: R(store_as)(FL_F32, to, stride, swapped, n, from); break;
+    case FL_F16: R(store_as)(FL_F16, to, stride, swapped, n, from); break;
+    case FL_BF16: R(store_as)(FL_BF16, to, stride, swapped, n, from); break;
+    default: R(store_as)(FL_F64, to, stride, swapped, n, from);
+    }
+}
+
+/* The same for n elements of an array from number `first` on, across its rows. A block that lies in memory as reals is
+ * not copied: the address is the answer. */
+FL_INLINE const real *R(block)(const fl_array *array, int64_t first, int64_t n, real *buffer) {
+    fl_run_at here = fl_locate(array, first);
+    real *to = buffer;
+    if (here.run >= n && R(is_direct)(array->dtype, here.at, here.stride, array->swapped))
+        return (const real *)(const void *)here.at;
+    for (;;) {
+        int64_t m = fl_min(n, here.run);
+        R(load)(array->dtype, here.at, here.stride, array->swapped, m, to);
+        to += m, first += m, n -= m;
+        if (n == 0)
+            return buffer;
+        here = fl_locate(array, first);
+    }
+}
+
+FL_INLINE void R(put_block)(const fl_array *array, int64_t first, int64_t n, const real *from, int stream) {
+    while (n > 0) {
+        fl_run_at here = fl_locate(array, first);
+        int64_t m = fl_min(n, here.run);
+        R(store)(array->dtype, here.at, here.stride, array->swapped, m, from, stream);
+        from += m, first += m, n -= m;
+    }
+}

@@ -1,0 +1,246 @@
+/* Rows together, a row in each lane: for rows of few classes, and for a class axis that is not the last. */
+
+enum { R(sub) = 16 }; /* classes added up in `real` before float64 takes over */
+
+/* What the scan has found, per lane; as R(scan). */
+typedef struct {
+    real max[LANES], count[LANES];
+    double rest[LANES], tilt[LANES];
+    int32_t first[LANES], ahead[LANES];
+} R(scans);
+
+/* What a group's rows hand to their classes, per lane. */
+typedef struct {
+    real shift[LANES], factor[LANES], offset[LANES], others[LANES], inverse[LANES], curve[LANES], at_target[LANES];
+} R(lane_coefficients);
+
+FL_INLINE void R(scan_panel)(R(scans) *s, R(panel) x, int64_t n, int tilt) {
+    FL_ALIGNED(64) real top[LANES], shift[LANES], sums[LANES], tilts[LANES];
+    int raised = 0;
+    memcpy(top, s->max, sizeof top);
+    for (int64_t c = 0; c < n; c++) {
+        FL_SIMD
+        for (int l = 0; l < LANES; l++)
+            top[l] = R(max)(x.at[c * x.step + l], top[l]);
+    }
+    for (int l = 0; l < LANES; l++)
+        raised |= (top[l] > s->max[l]) & (s->max[l] > -REAL_INF);
+    if (raised) {
+        FL_SIMD
+        for (int l = 0; l < LANES; l++) {
+            double gap = (double)top[l] - (double)s->max[l], all = s->rest[l] + (double)s->count[l];
+            double factor = r64_exp_nonpositive(-gap);
+            int higher = top[l] > s->max[l], found = s->max[l] > -REAL_INF;
+            if (tilt)
+                s->tilt[l] = higher & found ? r64_times(factor, s->tilt[l] + gap * all) : s->tilt[l];
+            s->rest[l] = higher & found ? factor * all : s->rest[l];
+            s->count[l] = higher ? 0 : s->count[l];
+        }
+    }
+    FL_SIMD
+    for (int l = 0; l < LANES; l++) {
+        s->max[l] = top[l];
+        shift[l] = top[l] == -REAL_INF ? 0 : top[l];
+    }
+    for (int64_t start = 0; start < n; start += R(sub)) {
+        FL_ALIGNED(64) real counts[LANES] = {0};
+        int64_t end = fl_min(start + R(sub), n);
+        for (int l = 0; l < LANES; l++)
+            sums[l] = tilts[l] = 0;
+        for (int64_t c = start; c < end; c++) {
+            FL_SIMD
+            for (int l = 0; l < LANES; l++) {
+                real v = x.at[c * x.step + l], d = v - shift[l], e = R(exp_nonpositive)(d);
+                e = v == shift[l] ? 0 : e;
+                counts[l] += v == shift[l] ? 1 : 0;
+                sums[l] += e;
+                if (tilt)
+                    tilts[l] += R(times)(e, -d);
+            }
+        }
+        FL_SIMD
+        for (int l = 0; l < LANES; l++) {
+            s->count[l] += counts[l];
+            s->rest[l] += (double)sums[l];
+            if (tilt)
+                s->tilt[l] += (double)tilts[l];
+        }
+    }
+}
+
+FL_INLINE void R(rank_panel)(R(scans) *s, R(panel) x, int64_t j, int64_t n, const R(group) *g, const real *picked,
+                             const real *before) {
+    for (int64_t c = n - 1; c >= 0; c--) {
+        FL_SIMD
+        for (int l = 0; l < LANES; l++) {
+            real v = x.at[c * x.step + l];
+            s->ahead[l] += (v > picked[l]) | ((v == picked[l]) & (j + c < g->label[l]));
+            s->first[l] = (v == s->max[l]) & (s->max[l] > before[l]) ? (int32_t)(j + c) : s->first[l];
+        }
+    }
+}
+
+FL_INLINE R(scans) R(scan_columns)(const fl_rowwise *job, const R(group) *g, const real *picked, R(panel) x, real *flat,
+                                   real *buffer, int needs) {
+    R(scans) s;
+    for (int l = 0; l < LANES; l++) {
+        s.max[l] = -REAL_INF, s.count[l] = 0, s.rest[l] = s.tilt[l] = 0;
+        s.first[l] = s.ahead[l] = 0;
+    }
+    for (int64_t j = 0; j < job->classes; j += FL_NARROW) {
+        int64_t n = fl_min(job->classes - j, FL_NARROW);
+        real before[LANES];
+        if (j > 0)
+            x = R(load_panel)(&job->input, g->first, g->rows, j, n, (real)job->softcap, flat, buffer);
+        memcpy(before, s.max, sizeof before);
+        R(scan_panel)(&s, x, n, needs & NEEDS_TILT);
+        if (needs & NEEDS_RANK)
+            R(rank_panel)(&s, x, j, n, g, picked, before);
+    }
+    return s;
+}
+
+FL_NOINLINE R(scans) R(scan_columns_plain)(const fl_rowwise *job, const R(group) *g, R(panel) x, real *flat, real *buffer) {
+    return R(scan_columns)(job, g, NULL, x, flat, buffer, NEEDS_EXP);
+}
+FL_NOINLINE R(scans) R(scan_columns_tilt)(const fl_rowwise *job, const R(group) *g, R(panel) x, real *flat, real *buffer) {
+    return R(scan_columns)(job, g, NULL, x, flat, buffer, NEEDS_EXP | NEEDS_TILT);
+}
+FL_NOINLINE R(scans) R(scan_columns_rank)(const fl_rowwise *job, const R(group) *g, const real *picked, R(panel) x, real *flat,
+                                          real *buffer) {
+    return R(scan_columns)(job, g, picked, x, flat, buffer, NEEDS_EXP | NEEDS_TILT | NEEDS_RANK);
+}
+
+/* The targets' logits: from the panel when it holds all classes, else from memory. */
+FL_INLINE void R(pick)(const fl_rowwise *job, const R(group) *g, R(panel) x, real *picked) {
+    for (int l = 0; l < LANES; l++) {
+        int64_t label = g->active[l] ? g->label[l] : 0;
+        picked[l] = 0;
+        if (job->classes <= FL_NARROW)
+            picked[l] = x.at[label * x.step + l];
+        else if (g->active[l])
+            picked[l] = *R(classes)(&job->input, fl_locate(&job->input.rows, g->first + l).at, label, 1,
+                                    (real)job->softcap, &picked[l]);
+    }
+}
+
+FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R(row_params) *p, R(rowwise_kernel) kernel,
+                               real *value) {
+    FL_ALIGNED(64) real flat[R(panel_size)], buffer[R(panel_size)], dense_buffer[R(panel_size)], out[R(panel_size)];
+    FL_ALIGNED(64) real picked[LANES] = {0}, dot[LANES] = {0}, mass[LANES] = {0};
+    const real *class_weight = (const real *)job->weight;
+    const real softcap = (real)job->softcap;
+    int wants_dot = (kernel.needs & NEEDS_DOT) || ((kernel.needs & MAY_DOT) && job->param[0] != 0);
+    int64_t panel_classes = fl_min(job->classes, FL_NARROW);
+    R(panel) x = R(load_panel)(&job->input, g->first, g->rows, 0, panel_classes, softcap, flat, buffer), y = x;
+    R(lane_coefficients) lanes;
+    R(scans) s;
+    if (kernel.needs & NEEDS_LABEL)
+        R(pick)(job, g, x, picked);
+    if (kernel.needs & NEEDS_EXP) {
+        s = kernel.needs & NEEDS_RANK   ? R(scan_columns_rank)(job, g, picked, x, flat, buffer)
+            : kernel.needs & NEEDS_TILT ? R(scan_columns_tilt)(job, g, x, flat, buffer)
+                                        : R(scan_columns_plain)(job, g, x, flat, buffer);
+    } else {
+        for (int l = 0; l < LANES; l++)
+            s.max[l] = -REAL_INF, s.count[l] = 0, s.rest[l] = s.tilt[l] = 0;
+    }
+    FL_SIMD
+    for (int l = 0; l < LANES; l++)
+        lanes.shift[l] = s.max[l] == -REAL_INF ? 0 : s.max[l];
+    if (wants_dot) {
+        double dots[LANES] = {0}, masses[LANES] = {0};
+        for (int64_t j = 0; j < job->classes; j += FL_NARROW) {
+            int64_t n = fl_min(job->classes - j, FL_NARROW);
+            if (job->classes > FL_NARROW)
+                y = x = R(load_panel)(&job->input, g->first, g->rows, j, n, softcap, flat, buffer);
+            if (job->dense.rows.data)
+                y = R(load_panel)(&job->dense, g->first, g->rows, j, n, 0, flat, dense_buffer);
+            for (int64_t start = 0; start < n; start += R(sub)) {
+                FL_ALIGNED(64) real part[LANES] = {0}, part_mass[LANES] = {0};
+                for (int64_t c = start; c < fl_min(start + R(sub), n); c++) {
+                    real w = class_weight ? class_weight[j + c] : 1;
+                    FL_SIMD
+                    for (int l = 0; l < LANES; l++) {
+                        real v = x.at[c * x.step + l];
+                        R(class_of) of = {v, v - lanes.shift[l], 0, y.at[c * y.step + l], w};
+                        R(dots) found;
+                        of.e = R(exp_nonpositive)(of.d);
+                        found = kernel.dot(of, p);
+                        part[l] += found.dot;
+                        part_mass[l] += found.mass;
+                    }
+                }
+                FL_SIMD
+                for (int l = 0; l < LANES; l++) {
+                    dots[l] += (double)part[l];
+                    masses[l] += (double)part_mass[l];
+                }
+            }
+        }
+        for (int l = 0; l < LANES; l++)
+            dot[l] = (real)dots[l], mass[l] = (real)masses[l];
+    }
+    FL_SIMD
+    for (int l = 0; l < LANES; l++) {
+        real others = (real)(s.rest[l] + ((s.max[l] == -REAL_INF ? 0 : (double)s.count[l]) - 1));
+        R(summary) summary = {s.max[l], others, (real)s.tilt[l], picked[l], g->weight[l], dot[l], mass[l]};
+        R(coefficients) k = {0, 0, 0, 0, 0, 0};
+        real found = kernel.finish(&summary, p, &k);
+        value[l] = g->active[l] ? found : 0;
+        lanes.others[l] = kernel.needs & NEEDS_RANK ? others : k.others;
+        lanes.factor[l] = k.factor, lanes.offset[l] = k.offset, lanes.inverse[l] = k.inverse;
+        lanes.curve[l] = k.curve, lanes.at_target[l] = k.at_target;
+    }
+    if (kernel.needs & NEEDS_RANK)
+        for (int l = 0; l < g->rows; l++) {
+            int64_t at = g->first + l;
+            int valid = lanes.others[l] == lanes.others[l];
+            ((real *)job->entropy)[at] = lanes.offset[l];
+            ((real *)job->logsumexp)[at] = lanes.curve[l];
+            job->rank[at] = !g->active[l] ? -1 : valid ? s.ahead[l] : job->classes;
+            job->prediction[at] = valid ? s.first[l] : -1;
+        }
+    if (!job->grad.rows.data)
+        return;
+    for (int64_t j = 0; j < job->classes; j += FL_NARROW) {
+        int64_t n = fl_min(job->classes - j, FL_NARROW);
+        FL_ALIGNED(64) real hess[R(panel_size)];
+        int wants_hess = job->hess.rows.data != NULL;
+        if (job->classes > FL_NARROW)
+            y = x = R(load_panel)(&job->input, g->first, g->rows, j, n, softcap, flat, buffer);
+        if (job->dense.rows.data)
+            y = R(load_panel)(&job->dense, g->first, g->rows, j, n, 0, flat, dense_buffer);
+        for (int64_t c = 0; c < n; c++) {
+            real w = class_weight ? class_weight[j + c] : 1;
+            FL_SIMD
+            for (int l = 0; l < LANES; l++) {
+                real v = x.at[c * x.step + l];
+                R(class_of) of = {v, v - lanes.shift[l], 0, y.at[c * y.step + l], w};
+                R(coefficients) k = {lanes.factor[l], lanes.offset[l], lanes.others[l],
+                                     lanes.inverse[l], lanes.curve[l], lanes.at_target[l]};
+                of.e = R(exp_nonpositive)(of.d);
+                out[c * LANES + l] = kernel.grad(of, p, &k) * g->scale[l];
+                if (wants_hess)
+                    hess[c * LANES + l] = kernel.hess(of, p, &k) * g->scale[l];
+            }
+        }
+        if (kernel.needs & NEEDS_LABEL)
+            for (int l = 0; l < g->rows; l++)
+                if (g->active[l] && g->label[l] >= j && g->label[l] < j + n)
+                    out[(g->label[l] - j) * LANES + l] = lanes.at_target[l] * g->scale[l];
+        if (softcap != 0) {
+            R(panel) plain = R(load_panel)(&job->input, g->first, g->rows, j, n, 0, flat, dense_buffer);
+            for (int64_t c = 0; c < n; c++)
+                R(uncap)(plain.at + c * plain.step, x.at + c * x.step, LANES, softcap, out + c * LANES,
+                         wants_hess ? hess + c * LANES : NULL);
+        }
+        if (!g->all_active)
+            for (int l = 0; l < g->rows; l++)
+                for (int64_t c = 0; c < n && !g->active[l]; c++)
+                    out[c * LANES + l] = hess[c * LANES + l] = 0;
+        R(store_panel)(&job->grad, g->first, g->rows, j, n, out, flat, job->stream);
+        if (wants_hess)
+            R(store_panel)(&job->hess, g->first, g->rows, j, n, hess, flat, job->stream);
+    }
+}

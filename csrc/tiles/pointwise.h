@@ -1,0 +1,82 @@
+/* One tile of a pointwise loss: block by block, operands in, kernel, outputs and sum out. */
+
+typedef R(terms) R(pointwise_kernel)(const real *operand, const real *param);
+
+/* Sums in float64 over fixed lanes: 16 running sums, element i in number i % 16. */
+enum { R(sum_lanes) = 16 };
+
+FL_INLINE void R(add_block)(double *sums, const real *x, int64_t n) {
+    int64_t body = n - n % R(sum_lanes);
+    for (int64_t i = 0; i < body; i += R(sum_lanes)) {
+        FL_SIMD
+        for (int l = 0; l < R(sum_lanes); l++)
+            sums[l] += (double)x[i + l];
+    }
+    for (int64_t i = body; i < n; i++)
+        sums[i - body] += (double)x[i];
+}
+
+FL_INLINE double R(fold)(double *sums) {
+    for (int half = R(sum_lanes) / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; l++)
+            sums[l] += sums[l + half];
+    return sums[0];
+}
+
+FL_INLINE void R(pointwise_tile)(const fl_pointwise *job, int64_t first, int64_t count, fl_partial *partial,
+                                 R(pointwise_kernel) *kernel, int operands, int grads, int mode) {
+    FL_ALIGNED(64) real buffer[FL_MAX_OPERANDS][FL_BLOCK], value[FL_BLOCK], grad[FL_MAX_GRADS][FL_BLOCK], hess[FL_BLOCK];
+    FL_ALIGNED(64) double sums[R(sum_lanes)] = {0};
+    real param[FL_MAX_PARAMS], scale = (real)job->scale;
+    for (int i = 0; i < FL_MAX_PARAMS; i++)
+        param[i] = (real)job->param[i];
+    for (int k = 0; k <= operands; k++) /* a single number for all: filled in once */
+        if (job->operand[k].ndim == 0)
+            R(load)(job->operand[k].dtype, job->operand[k].data, 0, job->operand[k].swapped, fl_min(count, FL_BLOCK),
+                    buffer[k]);
+    for (int64_t done = 0; done < count; done += FL_BLOCK) {
+        int64_t n = fl_min(count - done, FL_BLOCK), at = first + done;
+        const real *in[FL_MAX_OPERANDS];
+        for (int k = 0; k <= operands; k++)
+            in[k] = job->operand[k].ndim == 0 ? buffer[k] : R(block)(&job->operand[k], at, n, buffer[k]);
+        FL_SIMD
+        for (int64_t i = 0; i < n; i++) {
+            real operand[FL_MAX_OPERANDS], weight = in[operands][i];
+            R(terms) terms;
+            for (int k = 0; k < operands; k++)
+                operand[k] = in[k][i];
+            terms = kernel(operand, param);
+            if (mode != FL_MODE_HESS)
+                value[i] = terms.value * weight;
+            if (mode != FL_MODE_VALUE)
+                for (int g = 0; g < grads; g++)
+                    grad[g][i] = terms.grad[g] * (weight * scale);
+            if (mode == FL_MODE_HESS)
+                hess[i] = terms.hess * (weight * scale);
+        }
+        if (mode != FL_MODE_HESS && job->sum)
+            R(add_block)(sums, value, n);
+        if (mode != FL_MODE_HESS && job->value.data)
+            R(put_block)(&job->value, at, n, value, 0);
+        if (mode != FL_MODE_VALUE)
+            for (int g = 0; g < grads; g++)
+                R(put_block)(&job->grad[g], at, n, grad[g], job->stream);
+        if (mode == FL_MODE_HESS)
+            R(put_block)(&job->hess, at, n, hess, job->stream);
+    }
+    if (job->stream)
+        fl_stream_end();
+    partial->sum = R(fold)(sums);
+}
+
+#define POINTWISE_MODE(name, operands, grads, mode)                                                                   \
+    static void R(name##_tile_##mode)(const void *job, int64_t first, int64_t count, fl_partial *partial) {           \
+        R(pointwise_tile)(job, first, count, partial, R(name), operands, grads, mode);                                \
+    }
+#define POINTWISE(name, operands, grads)                                                                              \
+    POINTWISE_MODE(name, operands, grads, FL_MODE_VALUE)                                                              \
+    POINTWISE_MODE(name, operands, grads, FL_MODE_GRAD)                                                               \
+    POINTWISE_MODE(name, operands, grads, FL_MODE_HESS)
+#define ROWWISE(name)
+#include "losses.def"
+#undef POINTWISE_MODE

@@ -1,0 +1,286 @@
+/* Rows one by one, lanes along the classes: a pass over the row that finds m and s block by block, and where a gradient
+ * is wanted another while the row is still in the L2 cache. */
+
+/* What the scan has found so far. The classes equal to the maximum are counted apart and left out of `rest`, so that
+ * what little the others add is not lost beside them. */
+typedef struct {
+    real max;
+    double count, rest, tilt;
+    int64_t first, ahead; /* the first largest class; classes that come before the target */
+} R(scan);
+
+/* A larger maximum: what was found so far shrinks by e^-gap, and the former largest classes join the rest. */
+FL_INLINE void R(raise)(R(scan) *s, real max, int tilt) {
+    double gap = (double)max - (double)s->max, factor = r64_exp_nonpositive(-gap), all = s->rest + s->count;
+    if (s->max > -REAL_INF) {
+        if (tilt)
+            s->tilt = r64_times(factor, s->tilt + gap * all);
+        s->rest = factor * all;
+    }
+    s->count = 0;
+    s->max = max;
+}
+
+FL_INLINE void R(max_lanes)(real *lanes, const real *x, int64_t n) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        FL_SIMD
+        for (int l = 0; l < LANES; l++)
+            lanes[l] = R(max)(x[i + l], lanes[l]);
+    }
+}
+
+FL_INLINE real R(fold_max)(real *lanes) {
+    for (int half = LANES / 2; half > 0; half /= 2) {
+        FL_SIMD
+        for (int l = 0; l < half; l++)
+            lanes[l] = R(max)(lanes[l + half], lanes[l]);
+    }
+    return lanes[0];
+}
+
+FL_INLINE double R(fold_lanes)(const real *lanes) {
+    double sums[LANES];
+    FL_SIMD
+    for (int l = 0; l < LANES; l++)
+        sums[l] = (double)lanes[l];
+    for (int half = LANES / 2; half > 0; half /= 2) {
+        FL_SIMD
+        for (int l = 0; l < half; l++)
+            sums[l] += sums[l + half];
+    }
+    return sums[0];
+}
+
+/* Adds up e, and -d e, of n elements (a multiple of LANES); `top` says which to count instead. */
+FL_INLINE void R(exp_lanes)(real *sums, real *tilts, real *counts, const real *x, int64_t n, real shift, real top, int tilt,
+                            int exclude) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        FL_PREFETCH((const char *)(x + i + FL_BLOCK));
+        FL_PREFETCH((const char *)(x + i + FL_BLOCK) + 64);
+        FL_SIMD
+        for (int l = 0; l < LANES; l++) {
+            real d = x[i + l] - shift, e = R(exp_nonpositive)(d);
+            if (exclude) {
+                e = x[i + l] == top ? 0 : e;
+                counts[l] += x[i + l] == top ? 1 : 0;
+            }
+            sums[l] += e;
+            if (tilt)
+                tilts[l] += R(times)(e, -d);
+        }
+    }
+}
+
+/* One block, of which `tail` holds the last elements padded with -inf. */
+FL_INLINE void R(scan_block)(R(scan) *s, const real *x, int64_t body, const real *tail, int tilt) {
+    FL_ALIGNED(64) real tops[LANES], sums[LANES] = {0}, tilts[LANES] = {0}, counts[LANES] = {0};
+    real top, shift;
+    for (int l = 0; l < LANES; l++)
+        tops[l] = -REAL_INF;
+    R(max_lanes)(tops, x, body);
+    if (tail)
+        R(max_lanes)(tops, tail, LANES);
+    top = R(fold_max)(tops);
+    if (top > s->max)
+        R(raise)(s, top, tilt);
+    shift = s->max == -REAL_INF ? 0 : s->max;
+    if (top == s->max) {
+        R(exp_lanes)(sums, tilts, counts, x, body, shift, top, tilt, 1);
+        if (tail)
+            R(exp_lanes)(sums, tilts, counts, tail, LANES, shift, top, tilt, 1);
+        if (top > -REAL_INF)
+            s->count += R(fold_lanes)(counts);
+    } else {
+        R(exp_lanes)(sums, tilts, counts, x, body, shift, top, tilt, 0);
+        if (tail)
+            R(exp_lanes)(sums, tilts, counts, tail, LANES, shift, top, tilt, 0);
+    }
+    s->rest += R(fold_lanes)(sums);
+    if (tilt)
+        s->tilt += R(fold_lanes)(tilts);
+}
+
+FL_INLINE int64_t R(first_equal)(const real *x, int64_t n, real value) {
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        int any = 0;
+        FL_SIMD
+        for (int l = 0; l < LANES; l++)
+            any |= x[i + l] == value;
+        if (any)
+            break;
+    }
+    while (i < n && x[i] != value)
+        i++;
+    return i;
+}
+
+/* Classes of a block that come before one with logit `value` when sorted by falling logit: `earlier` of them win ties. */
+FL_INLINE int64_t R(count_ahead)(const real *x, int64_t n, real value, int64_t earlier) {
+    int32_t above = 0, equal = 0;
+    FL_SIMD
+    for (int i = 0; i < (int)n; i++)
+        above += x[i] > value;
+    FL_SIMD
+    for (int i = 0; i < (int)earlier; i++)
+        equal += x[i] == value;
+    return above + equal;
+}
+
+FL_INLINE R(scan) R(scan_classes)(const fl_rowwise *job, const char *row, real picked, int64_t label, int needs) {
+    R(scan) s = {-REAL_INF, 0, 0, 0, 0, 0};
+    FL_ALIGNED(64) real buffer[FL_BLOCK], tail[LANES];
+    real softcap = (real)job->softcap;
+    for (int64_t j = 0; j < job->classes; j += FL_BLOCK) {
+        int64_t n = fl_min(job->classes - j, FL_BLOCK), body = n - n % LANES;
+        const real *x = R(classes)(&job->input, row, j, n, softcap, buffer);
+        real before = s.max;
+        if (body < n)
+            for (int l = 0; l < LANES; l++)
+                tail[l] = l < n - body ? x[body + l] : -REAL_INF;
+        R(scan_block)(&s, x, body, body < n ? tail : NULL, needs & NEEDS_TILT);
+        if (needs & NEEDS_RANK) {
+            int64_t earlier = label - j;
+            if (s.max > before)
+                s.first = j + R(first_equal)(x, n, s.max);
+            s.ahead += R(count_ahead)(x, n, picked, earlier < 0 ? 0 : fl_min(earlier, n));
+        }
+    }
+    return s;
+}
+
+FL_NOINLINE R(scan) R(scan_plain)(const fl_rowwise *job, const char *row) {
+    return R(scan_classes)(job, row, 0, 0, NEEDS_EXP);
+}
+FL_NOINLINE R(scan) R(scan_tilt)(const fl_rowwise *job, const char *row) {
+    return R(scan_classes)(job, row, 0, 0, NEEDS_EXP | NEEDS_TILT);
+}
+FL_NOINLINE R(scan) R(scan_rank)(const fl_rowwise *job, const char *row, real picked, int64_t label) {
+    return R(scan_classes)(job, row, picked, label, NEEDS_EXP | NEEDS_TILT | NEEDS_RANK);
+}
+
+/* The second look at a row: its kernel's own sums (`dots`), or its outputs. */
+FL_INLINE void R(dot_row)(const fl_rowwise *job, const char *row, const char *dense, const R(row_params) *p,
+                          R(rowwise_kernel) kernel, R(summary) *s) {
+    FL_ALIGNED(64) real x_buffer[FL_BLOCK], dense_buffer[FL_BLOCK];
+    const real *class_weight = (const real *)job->weight;
+    real shift = s->max == -REAL_INF ? 0 : s->max;
+    double dot = 0, mass = 0;
+    for (int64_t j = 0; j < job->classes; j += FL_BLOCK) {
+        int64_t n = fl_min(job->classes - j, FL_BLOCK);
+        const real *x = R(classes)(&job->input, row, j, n, (real)job->softcap, x_buffer);
+        const real *y = dense ? R(classes)(&job->dense, dense, j, n, 0, dense_buffer) : x;
+        FL_ALIGNED(64) real dots[LANES] = {0}, masses[LANES] = {0};
+        for (int64_t i = 0; i < n; i += LANES) {
+            int m = (int)fl_min(LANES, n - i);
+            FL_SIMD
+            for (int l = 0; l < m; l++) {
+                R(class_of) c = {x[i + l], x[i + l] - shift, 0, y[i + l], class_weight ? class_weight[j + i + l] : 1};
+                R(dots) found;
+                c.e = R(exp_nonpositive)(c.d);
+                found = kernel.dot(c, p);
+                dots[l] += found.dot;
+                masses[l] += found.mass;
+            }
+        }
+        dot += R(fold_lanes)(dots);
+        mass += R(fold_lanes)(masses);
+    }
+    s->dot = (real)dot;
+    s->mass = (real)mass;
+}
+
+FL_INLINE void R(put_row)(const fl_rowwise *job, const char *row, const char *dense, int64_t at, int64_t label, real scale,
+                          real shift, const R(row_params) *p, const R(coefficients) *k, R(rowwise_kernel) kernel) {
+    FL_ALIGNED(64) real x_buffer[FL_BLOCK], dense_buffer[FL_BLOCK], grad[FL_BLOCK], hess[FL_BLOCK];
+    const real *class_weight = (const real *)job->weight;
+    int wants_hess = job->hess.rows.data != NULL;
+    char *grad_row = fl_locate(&job->grad.rows, at).at;
+    char *hess_row = wants_hess ? fl_locate(&job->hess.rows, at).at : NULL;
+    for (int64_t j = 0; j < job->classes; j += FL_BLOCK) {
+        int64_t n = fl_min(job->classes - j, FL_BLOCK);
+        const real *x = R(classes)(&job->input, row, j, n, (real)job->softcap, x_buffer);
+        const real *y = dense ? R(classes)(&job->dense, dense, j, n, 0, dense_buffer) : x;
+        const real *w = class_weight ? class_weight + j : NULL;
+        FL_SIMD
+        for (int64_t i = 0; i < n; i++) {
+            R(class_of) c = {x[i], x[i] - shift, 0, y[i], w ? w[i] : 1};
+            c.e = R(exp_nonpositive)(c.d);
+            grad[i] = kernel.grad(c, p, k) * scale;
+        }
+        if (label >= j && label < j + n)
+            grad[label - j] = k->at_target * scale;
+        if (wants_hess) {
+            FL_SIMD
+            for (int64_t i = 0; i < n; i++) {
+                R(class_of) c = {x[i], x[i] - shift, 0, y[i], w ? w[i] : 1};
+                c.e = R(exp_nonpositive)(c.d);
+                hess[i] = kernel.hess(c, p, k) * scale;
+            }
+        }
+        if (job->softcap != 0) {
+            const real *plain = R(classes)(&job->input, row, j, n, 0, dense_buffer);
+            R(uncap)(plain, x, n, (real)job->softcap, grad, wants_hess ? hess : NULL);
+        }
+        R(store)(job->grad.rows.dtype, grad_row + j * job->grad.class_stride, job->grad.class_stride,
+                 job->grad.rows.swapped, n, grad, job->stream);
+        if (wants_hess)
+            R(store)(job->hess.rows.dtype, hess_row + j * job->hess.class_stride, job->hess.class_stride,
+                     job->hess.rows.swapped, n, hess, job->stream);
+    }
+}
+
+FL_NOINLINE void R(zero_row)(const fl_matrix *matrix, int64_t at, int64_t classes) {
+    const real zeros[LANES] = {0};
+    char *row = fl_locate(&matrix->rows, at).at;
+    for (int64_t j = 0; j < classes; j += LANES)
+        R(store)(matrix->rows.dtype, row + j * matrix->class_stride, matrix->class_stride, matrix->rows.swapped,
+                 fl_min(LANES, classes - j), zeros, 0);
+}
+
+FL_INLINE void R(walk_rows)(const fl_rowwise *job, const R(group) *g, const R(row_params) *p, R(rowwise_kernel) kernel,
+                            real *value) {
+    int wants_dot = (kernel.needs & NEEDS_DOT) || ((kernel.needs & MAY_DOT) && job->param[0] != 0);
+    for (int l = 0; l < g->rows; l++) {
+        int64_t at = g->first + l, label = g->active[l] ? g->label[l] : -1;
+        const char *row = fl_locate(&job->input.rows, at).at;
+        const char *dense = job->dense.rows.data ? fl_locate(&job->dense.rows, at).at : NULL;
+        R(summary) s = {-REAL_INF, -1, 0, 0, g->weight[l], 0, 0};
+        R(coefficients) k = {0, 0, 0, 0, 0, 0};
+        real shift;
+        if (!g->active[l] && !(kernel.needs & NEEDS_RANK)) {
+            value[l] = 0;
+            if (job->grad.rows.data)
+                R(zero_row)(&job->grad, at, job->classes);
+            if (job->hess.rows.data)
+                R(zero_row)(&job->hess, at, job->classes);
+            continue;
+        }
+        if (label >= 0)
+            s.picked = *R(classes)(&job->input, row, label, 1, (real)job->softcap, &s.picked);
+        if (kernel.needs & NEEDS_EXP) {
+            R(scan) found = kernel.needs & NEEDS_RANK   ? R(scan_rank)(job, row, s.picked, label)
+                            : kernel.needs & NEEDS_TILT ? R(scan_tilt)(job, row)
+                                                        : R(scan_plain)(job, row);
+            s.max = found.max;
+            s.others = (real)(found.rest + (found.count - 1));
+            s.tilt = (real)found.tilt;
+            if (kernel.needs & NEEDS_RANK) {
+                int valid = s.others == s.others;
+                job->rank[at] = !g->active[l] ? -1 : valid ? found.ahead : job->classes;
+                job->prediction[at] = valid ? found.first : -1;
+            }
+        }
+        if (wants_dot)
+            R(dot_row)(job, row, dense, p, kernel, &s);
+        value[l] = kernel.finish(&s, p, &k);
+        if (kernel.needs & NEEDS_RANK) {
+            ((real *)job->entropy)[at] = k.offset;
+            ((real *)job->logsumexp)[at] = k.curve;
+            value[l] = g->active[l] ? value[l] : 0;
+        }
+        shift = s.max == -REAL_INF ? 0 : s.max;
+        if (job->grad.rows.data)
+            R(put_row)(job, row, dense, at, label, g->scale[l], shift, p, &k, kernel);
+    }
+}

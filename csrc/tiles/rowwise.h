@@ -1,0 +1,134 @@
+/* What both ways of walking rows share: what a kernel needs, the labels of a group of rows, blocks of a row, softcap,
+ * what a group leaves behind.
+ *
+ * A tile is walked in groups of LANES rows. tiles/rows.h takes a group's rows one by one, with lanes along the classes;
+ * tiles/columns.h takes them together, with a row in each lane. */
+
+#ifndef NEEDS_EXP
+#define NEEDS_EXP 1   /* m, s */
+#define NEEDS_TILT 2  /* the sum of -d e */
+#define NEEDS_RANK 4  /* the target's rank, and the first largest class */
+#define NEEDS_LABEL 8 /* a class index */
+#define NEEDS_DOT 16  /* the kernel's own sums */
+#define MAY_DOT 32    /* those too, under label smoothing */
+#endif
+
+typedef R(dots) R(rowwise_dot)(R(class_of) c, const R(row_params) *p);
+typedef real R(rowwise_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k);
+typedef real R(rowwise_class)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k);
+
+/* A kernel, as the always-inline walkers take it: constants all. */
+typedef struct {
+    int needs;
+    R(rowwise_dot) *dot;
+    R(rowwise_finish) *finish;
+    R(rowwise_class) *grad, *hess;
+} R(rowwise_kernel);
+
+/* A group: its labels, and what is known of each row. */
+typedef struct {
+    int64_t first, rows;
+    int all_active;
+    int64_t label[LANES];
+    int active[LANES]; /* neither ignored nor out of range */
+    real weight[LANES], scale[LANES];
+} R(group);
+
+/* A tile's running sums: row i in lane i % sum_lanes. */
+typedef struct {
+    double sum[R(sum_lanes)], weight[R(sum_lanes)];
+    int64_t bad;
+} R(totals);
+
+FL_INLINE R(row_params) R(params_of)(const fl_rowwise *job) {
+    R(row_params) p;
+    p.keep = (real)(1 - job->param[0]);
+    p.smoothing = (real)(job->param[0] / (double)job->classes);
+    p.z_loss = (real)job->param[1];
+    p.unit = (real)job->param[2];
+    p.weight_sum = (real)job->weight_sum;
+    return p;
+}
+
+FL_NOINLINE void R(load_group)(const fl_rowwise *job, int64_t first, int64_t rows, int needs, R(group) *g, R(totals) *t) {
+    const real *class_weight = (const real *)job->weight, *upstream = (const real *)job->upstream;
+    g->first = first, g->rows = rows, g->all_active = 1;
+    for (int l = 0; l < LANES; l++)
+        g->scale[l] = (real)job->scale * (upstream && l < rows ? upstream[first + l] : 1);
+    if (!(needs & NEEDS_LABEL)) {
+        for (int l = 0; l < LANES; l++)
+            g->label[l] = -1, g->active[l] = l < rows, g->weight[l] = 1;
+    } else {
+        int any = 0;
+        fl_load_labels(&job->label, first, rows, g->label);
+        for (int64_t l = rows; l < LANES; l++)
+            g->label[l] = 0;
+        FL_SIMD
+        for (int l = 0; l < LANES; l++) {
+            int64_t label = g->label[l];
+            int inside = (label >= 0) & (label < job->classes);
+            g->active[l] = inside & !((label == job->ignore_index) & job->has_ignore);
+            any |= !g->active[l];
+            g->weight[l] = g->active[l] ? 1 : 0;
+        }
+        if (any)
+            for (int l = 0; l < rows; l++) {
+                if (g->active[l])
+                    continue;
+                g->all_active = 0;
+                if (t->bad < 0 && !(job->has_ignore && g->label[l] == job->ignore_index))
+                    t->bad = first + l;
+            }
+        if (class_weight)
+            for (int l = 0; l < LANES; l++)
+                g->weight[l] = g->active[l] ? class_weight[g->label[l]] : 0;
+    }
+    R(add_block)(t->weight, g->weight, rows);
+}
+
+FL_INLINE void R(leave)(const R(totals) *totals, fl_partial *partial) {
+    R(totals) t = *totals;
+    partial->sum = R(fold)(t.sum);
+    partial->weight = R(fold)(t.weight);
+    partial->bad = t.bad;
+}
+
+/* Only the labels: whether they are in range, and the sum of their weights. */
+static void R(labels_tile)(const void *opaque, int64_t first, int64_t count, fl_partial *partial) {
+    const fl_rowwise *job = (const fl_rowwise *)opaque;
+    R(totals) totals = {{0}, {0}, -1};
+    for (int64_t done = 0; done < count; done += LANES) {
+        R(group) group;
+        R(load_group)(job, first + done, fl_min(count - done, LANES), NEEDS_LABEL, &group, &totals);
+    }
+    R(leave)(&totals, partial);
+}
+
+/* c tanh(x / c) */
+FL_NOINLINE void R(cap)(real *x, int64_t n, real softcap) {
+    FL_SIMD
+    for (int64_t i = 0; i < n; i++)
+        x[i] = softcap * R(tanh)(x[i] / softcap);
+}
+
+/* n classes of a row from class j on. */
+FL_INLINE const real *R(classes)(const fl_matrix *matrix, const char *row, int64_t j, int64_t n, real softcap, real *buffer) {
+    const char *at = row + j * matrix->class_stride;
+    if (softcap == 0 && R(is_direct)(matrix->rows.dtype, at, matrix->class_stride, matrix->rows.swapped))
+        return (const real *)(const void *)at;
+    R(load)(matrix->rows.dtype, at, matrix->class_stride, matrix->rows.swapped, n, buffer);
+    if (softcap != 0)
+        R(cap)(buffer, n, softcap);
+    return buffer;
+}
+
+/* From derivatives by the capped logit y = c tanh(u), u = x / c, to those by x: y' = sech^2 u, y'' = -2 tanh u sech^2 u / c. */
+FL_NOINLINE void R(uncap)(const real *x, const real *capped, int64_t n, real softcap, real *grad, real *hess) {
+    FL_SIMD
+    for (int64_t i = 0; i < n; i++) {
+        real slope = R(sech2)(x[i] / softcap);
+        if (hess)
+            hess[i] = hess[i] * slope * slope - grad[i] * (2 * slope * capped[i] / (softcap * softcap));
+        grad[i] *= slope;
+    }
+}

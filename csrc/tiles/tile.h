@@ -1,0 +1,43 @@
+/* A tile of every rowwise kernel: groups of LANES rows, by rows or by columns, stamped from losses.def. */
+
+/* Columns where a row's classes would not fill the lanes, or do not lie together while the rows do. The choice depends
+ * on the layout and the number of classes alone. */
+FL_INLINE int R(by_columns)(const fl_rowwise *job, int needs) {
+    const fl_array *rows = &job->input.rows;
+    int64_t item = fl_itemsize(rows->dtype);
+    if (!(needs & (NEEDS_EXP | NEEDS_DOT)))
+        return 0;
+    return job->classes <= FL_NARROW ||
+           (job->input.class_stride != item && rows->ndim > 0 && rows->stride[rows->ndim - 1] == item);
+}
+
+FL_INLINE void R(rowwise_tile)(const fl_rowwise *job, int64_t first, int64_t count, fl_partial *partial,
+                               R(rowwise_kernel) kernel) {
+    R(totals) totals = {{0}, {0}, -1};
+    R(row_params) params = R(params_of)(job);
+    int columns = R(by_columns)(job, kernel.needs);
+    for (int64_t done = 0; done < count; done += LANES) {
+        R(group) group;
+        FL_ALIGNED(64) real value[LANES];
+        R(load_group)(job, first + done, fl_min(count - done, LANES), kernel.needs, &group, &totals);
+        if (columns)
+            R(walk_columns)(job, &group, &params, kernel, value);
+        else
+            R(walk_rows)(job, &group, &params, kernel, value);
+        R(add_block)(totals.sum, value, group.rows);
+        if (job->value)
+            memcpy((real *)job->value + first + done, value, (size_t)group.rows * sizeof(real));
+    }
+    if (job->stream)
+        fl_stream_end();
+    R(leave)(&totals, partial);
+}
+
+#define POINTWISE(name, operands, grads)
+#define ROWWISE(name)                                                                                                 \
+    static void R(name##_tile)(const void *job, int64_t first, int64_t count, fl_partial *partial) {                  \
+        const R(rowwise_kernel) kernel = {name##_needs, R(name##_dot), R(name##_finish), R(name##_grad),              \
+                                          R(name##_hess)};                                                            \
+        R(rowwise_tile)((const fl_rowwise *)job, first, count, partial, kernel);                                      \
+    }
+#include "losses.def"

@@ -1,0 +1,51 @@
+"""fastloss: loss functions, their gradients and their Hessians, at the speed of memory, on the CPU, from NumPy.
+
+>>> import numpy as np
+>>> import fastloss as fl
+>>> logits, labels = np.zeros((4, 10), np.float32), np.array([1, 2, 3, 4])
+>>> round(fl.cross_entropy(logits, labels), 4)
+2.3026
+>>> value, grad = fl.cross_entropy.value_and_grad(logits, labels)
+"""
+
+from __future__ import annotations
+
+from ._version import __version__
+from .config import config, show_config
+from .evaluation import Evaluation
+from .pointwise import binary_cross_entropy_with_logits, mse_loss
+from .rowwise import (
+    Score,
+    cross_entropy,
+    entropy,
+    log_softmax,
+    logsumexp,
+    nll_loss,
+    perplexity,
+    score,
+    selective_log_softmax,
+    softmax,
+)
+from .threads import get_num_threads, num_threads, set_num_threads
+
+__all__ = [
+    "Evaluation",
+    "Score",
+    "__version__",
+    "binary_cross_entropy_with_logits",
+    "config",
+    "cross_entropy",
+    "entropy",
+    "get_num_threads",
+    "log_softmax",
+    "logsumexp",
+    "mse_loss",
+    "nll_loss",
+    "num_threads",
+    "perplexity",
+    "score",
+    "selective_log_softmax",
+    "set_num_threads",
+    "show_config",
+    "softmax",
+]

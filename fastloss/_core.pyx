@@ -1,0 +1,417 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
+"""The binding: NumPy arrays become pointers and strides, the lock is released, the driver runs. No mathematics."""
+
+cimport numpy as cnp
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.stdint cimport int64_t, uintptr_t
+
+cnp.import_array()
+
+cdef extern from "fastloss.h" nogil:
+    enum:
+        FL_MAX_DIM, FL_MAX_OPERANDS, FL_MAX_GRADS, FL_MAX_PARAMS, FL_TILE, FL_NARROW
+        FL_F32, FL_F64, FL_F16, FL_BF16, FL_I8, FL_U8, FL_I16, FL_U16, FL_I32, FL_U32, FL_I64, FL_U64
+        FL_MODE_VALUE, FL_MODE_GRAD, FL_MODE_HESS
+
+    ctypedef struct fl_array:
+        char *data
+        int dtype, swapped, ndim
+        int64_t *shape
+        int64_t *stride
+
+    ctypedef struct fl_matrix:
+        fl_array rows
+        int64_t class_stride
+
+    ctypedef struct fl_partial:
+        double sum, weight
+        int64_t bad
+
+    ctypedef void fl_tile(const void *, int64_t, int64_t, fl_partial *)
+
+    ctypedef struct fl_work:
+        fl_tile *tile
+        const void *job
+        int64_t items, tile_items, cost
+        int threads
+
+    ctypedef struct fl_pointwise:
+        int64_t size
+        int operands
+        fl_array *operand
+        double *param
+        double scale
+        int sum, stream
+        fl_array value, hess
+        fl_array *grad
+
+    ctypedef struct fl_rowwise:
+        int64_t count, classes
+        fl_matrix input, dense
+        fl_array label
+        const void *upstream
+        const void *weight
+        double weight_sum
+        int64_t ignore_index
+        int has_ignore
+        double *param
+        double softcap, scale
+        int stream
+        void *value
+        void *entropy
+        void *logsumexp
+        int64_t *rank
+        int64_t *prediction
+        fl_matrix grad, hess
+
+    ctypedef struct fl_table:
+        const char *name
+        fl_tile *pointwise[1][3][2]
+        fl_tile *rowwise[1][2]
+        fl_tile *labels[2]
+        fl_tile *read
+        fl_tile *copy
+
+    ctypedef struct fl_probe:
+        const char *from_ "from"
+        char *to
+
+    void fl_init()
+    int fl_can_thread()
+    int fl_max_threads()
+    int fl_run(const fl_work *, fl_partial *)
+    int fl_table_count()
+    const fl_table *fl_table_at(int)
+    int fl_runs_here(const fl_table *)
+
+cdef extern from *:
+    """
+    #include "fastloss.h"
+    #define POINTWISE(name, operands, grads) #name,
+    #define ROWWISE(name)
+    static const char *const fl_pointwise_names[] = {
+    #include "losses.def"
+    0};
+    #define POINTWISE(name, operands, grads)
+    #define ROWWISE(name) #name,
+    static const char *const fl_rowwise_names[] = {
+    #include "losses.def"
+    0};
+    #define POINTWISE(name, operands, grads) operands,
+    #define ROWWISE(name)
+    static const int fl_pointwise_operands[] = {
+    #include "losses.def"
+    0};
+    #define POINTWISE(name, operands, grads) grads,
+    #define ROWWISE(name)
+    static const int fl_pointwise_grads[] = {
+    #include "losses.def"
+    0};
+    #ifdef _OPENMP
+    #define FL_OPENMP_STR(x) #x
+    #define FL_OPENMP_XSTR(x) FL_OPENMP_STR(x)
+    #define FL_OPENMP (fl_has_openmp() ? FL_OPENMP_XSTR(_OPENMP) : "")
+    #else
+    #define FL_OPENMP (fl_has_openmp() ? "yes" : "")
+    #endif
+    #if defined(__clang__)
+    #define FL_COMPILER "clang " __clang_version__
+    #elif defined(__GNUC__)
+    #define FL_COMPILER "gcc " __VERSION__
+    #elif defined(_MSC_VER)
+    #define FL_STR(x) #x
+    #define FL_XSTR(x) FL_STR(x)
+    #define FL_COMPILER "msvc " FL_XSTR(_MSC_VER)
+    #else
+    #define FL_COMPILER "unknown"
+    #endif
+    """
+    const char **fl_pointwise_names
+    const char **fl_rowwise_names
+    const int *fl_pointwise_operands
+    const int *fl_pointwise_grads
+    const char *FL_COMPILER
+    const char *FL_OPENMP
+
+
+cdef dict _names(const char **names):
+    cdef int i = 0
+    cdef dict found = {}
+    while names[i] != NULL:
+        found[names[i].decode()] = i
+        i += 1
+    return found
+
+
+POINTWISE = _names(fl_pointwise_names)
+ROWWISE = _names(fl_rowwise_names)
+TILE = FL_TILE
+NARROW = FL_NARROW
+COMPILER = FL_COMPILER.decode()
+OPENMP = FL_OPENMP.decode()
+
+# The table in use: chosen once, at import; use_isa is for tests and benchmarks.
+cdef const fl_table *table = NULL
+
+
+def built_isas():
+    """The instruction sets of this build, best first."""
+    return [fl_table_at(i).name.decode() for i in range(fl_table_count())]
+
+
+def isas():
+    """The instruction sets of this build that this machine can run, best first."""
+    return [fl_table_at(i).name.decode() for i in range(fl_table_count()) if fl_runs_here(fl_table_at(i))]
+
+
+def isa():
+    """The instruction set in use."""
+    return table.name.decode()
+
+
+def use_isa(str name):
+    """Use the kernels of another instruction set from now on. Not while another thread computes."""
+    global table
+    cdef int i
+    if name not in built_isas():
+        raise ValueError(f"FASTLOSS_ISA is {name!r}, but this build has {', '.join(built_isas())}")
+    if name not in isas():
+        raise ValueError(f"FASTLOSS_ISA is {name!r}, but this machine can only run {', '.join(isas())}")
+    for i in range(fl_table_count()):
+        if fl_table_at(i).name.decode() == name:
+            table = fl_table_at(i)
+
+
+def can_thread():
+    """Whether more than one thread is possible here: not in a forked child, nor without OpenMP."""
+    return bool(fl_can_thread())
+
+
+def max_threads():
+    """How many threads a call uses that does not say."""
+    return fl_max_threads()
+
+
+cpdef int dtype_code(cnp.ndarray array) except -2:
+    """The storage of an array, or -1 where there is none for its dtype."""
+    cdef int size = <int>cnp.PyArray_ITEMSIZE(array)
+    cdef int number = cnp.PyArray_TYPE(array)
+    cdef char kind
+    if number == cnp.NPY_FLOAT:
+        return FL_F32
+    if number == cnp.NPY_DOUBLE:
+        return FL_F64
+    kind = array.descr.kind
+    if kind == b"f":
+        return FL_F16 if size == 2 else -1
+    if kind == b"i":
+        return FL_I8 if size == 1 else FL_I16 if size == 2 else FL_I32 if size == 4 else FL_I64
+    if kind == b"u":
+        return FL_U8 if size == 1 else FL_U16 if size == 2 else FL_U32 if size == 4 else FL_U64
+    if kind == b"b":
+        return FL_U8
+    if size == 2 and (array.dtype.name == "bfloat16" or array.dtype.names == ("bfloat16",)):
+        return FL_BF16
+    return -1
+
+
+# An array seen through the given dimensions: those it lacks in front, and those where it has one element, repeat it.
+# `skip` is a dimension to leave out, or -1. Dimensions that can be walked as one become one.
+cdef int describe(fl_array *to, cnp.ndarray array, int ndim, const cnp.npy_intp *shape, int skip) except -1:
+    cdef int own = cnp.PyArray_NDIM(array), d, at, n = 0
+    cdef int64_t length, stride
+    if ndim > FL_MAX_DIM:
+        raise ValueError(f"arrays may have at most {FL_MAX_DIM} dimensions")
+    to.data = <char *>cnp.PyArray_DATA(array)
+    to.dtype = dtype_code(array)
+    to.swapped = cnp.PyArray_ISBYTESWAPPED(array)
+    for d in range(ndim):
+        if d == skip or shape[d] == 1:
+            continue
+        at = d - (ndim - own)
+        length = shape[d]
+        stride = 0 if at < 0 or cnp.PyArray_DIM(array, at) == 1 else cnp.PyArray_STRIDE(array, at)
+        if n > 0 and to.stride[n - 1] == stride * length:
+            to.shape[n - 1] *= length
+            to.stride[n - 1] = stride
+        else:
+            to.shape[n] = length
+            to.stride[n] = stride
+            n += 1
+    if n == 1 and to.stride[0] == 0:
+        n = 0
+    to.ndim = n
+    return 0
+
+
+cdef int describe_rows(fl_matrix *to, cnp.ndarray array, int axis) except -1:
+    describe(&to.rows, array, cnp.PyArray_NDIM(array), cnp.PyArray_DIMS(array), axis)
+    to.class_stride = cnp.PyArray_STRIDE(array, axis)
+    return 0
+
+
+cdef int check(int code) except -1:
+    if code != 0:
+        raise MemoryError("fastloss: no memory for the partial sums")
+    return 0
+
+
+def pointwise(int loss, int mode, bint wide, cnp.ndarray shaped, tuple operands, tuple params, double scale,
+              bint sum, bint stream, value, tuple grads, hess, int threads):
+    """Run a pointwise kernel over arrays broadcast to the shape of `shaped`; return the sum of the losses."""
+    cdef fl_pointwise *job
+    cdef fl_work work
+    cdef fl_partial total
+    cdef int ndim = cnp.PyArray_NDIM(shaped), i
+    cdef cnp.npy_intp *shape = cnp.PyArray_DIMS(shaped)
+    if len(operands) != fl_pointwise_operands[loss] + 1:
+        raise ValueError("wrong number of operands")
+    job = <fl_pointwise *>PyMem_Malloc(sizeof(fl_pointwise))
+    if job == NULL:
+        raise MemoryError
+    try:
+        job.size = cnp.PyArray_SIZE(shaped)
+        job.operands = len(operands)
+        for i in range(job.operands):
+            describe(&job.operand[i], operands[i], ndim, shape, -1)
+        for i in range(FL_MAX_PARAMS):
+            job.param[i] = params[i] if i < len(params) else 0
+        job.scale = scale
+        job.sum = sum
+        job.stream = stream
+        job.value.data = NULL
+        job.hess.data = NULL
+        if value is not None:
+            describe(&job.value, value, ndim, shape, -1)
+        for i in range(len(grads)):
+            describe(&job.grad[i], grads[i], ndim, shape, -1)
+        if hess is not None:
+            describe(&job.hess, hess, ndim, shape, -1)
+        work.tile = table.pointwise[loss][mode][wide]
+        work.job = job
+        work.items = work.cost = job.size
+        work.tile_items = FL_TILE
+        work.threads = threads
+        with nogil:
+            i = fl_run(&work, &total)
+        check(i)
+    finally:
+        PyMem_Free(job)
+    return total.sum
+
+
+def rowwise(int loss, bint wide, cnp.ndarray input, int axis, label, dense, upstream, weight, double weight_sum,
+            ignore_index, tuple params, double softcap, double scale, bint stream, value, grad, hess, extra,
+            int threads):
+    """Run a rowwise kernel along an axis (loss -1: only look at the labels).
+
+    Returns the sum of the losses, the sum of the weights, and the first row with a label out of range or -1.
+    """
+    cdef fl_rowwise *job
+    cdef fl_work work
+    cdef fl_partial total
+    cdef int ndim = cnp.PyArray_NDIM(input), i
+    cdef cnp.ndarray a
+    job = <fl_rowwise *>PyMem_Malloc(sizeof(fl_rowwise))
+    if job == NULL:
+        raise MemoryError
+    try:
+        job.classes = cnp.PyArray_DIM(input, axis)
+        job.count = cnp.PyArray_SIZE(input) // job.classes
+        describe_rows(&job.input, input, axis)
+        job.dense.rows.data = job.grad.rows.data = job.hess.rows.data = NULL
+        job.label.data = NULL
+        job.upstream = job.weight = job.value = job.entropy = job.logsumexp = NULL
+        job.rank = job.prediction = NULL
+        if label is not None:
+            a = label
+            describe(&job.label, a, cnp.PyArray_NDIM(a), cnp.PyArray_DIMS(a), -1)
+        if dense is not None:
+            describe_rows(&job.dense, dense, axis)
+        if upstream is not None:
+            job.upstream = cnp.PyArray_DATA(upstream)
+        if weight is not None:
+            job.weight = cnp.PyArray_DATA(weight)
+        job.weight_sum = weight_sum
+        job.has_ignore = ignore_index is not None
+        job.ignore_index = ignore_index if job.has_ignore else 0
+        for i in range(FL_MAX_PARAMS):
+            job.param[i] = params[i] if i < len(params) else 0
+        job.softcap = softcap
+        job.scale = scale
+        job.stream = stream
+        if value is not None:
+            job.value = cnp.PyArray_DATA(value)
+        if grad is not None:
+            describe_rows(&job.grad, grad, axis)
+        if hess is not None:
+            describe_rows(&job.hess, hess, axis)
+        if extra is not None:
+            job.entropy = cnp.PyArray_DATA(extra[0])
+            job.rank = <int64_t *>cnp.PyArray_DATA(extra[1])
+            job.prediction = <int64_t *>cnp.PyArray_DATA(extra[2])
+            job.logsumexp = cnp.PyArray_DATA(extra[3])
+        work.tile = table.labels[wide] if loss < 0 else table.rowwise[loss][wide]
+        work.job = job
+        work.items = job.count
+        work.cost = job.count if loss < 0 else cnp.PyArray_SIZE(input)
+        work.tile_items = FL_TILE if loss < 0 else tile_rows(
+            job.classes, job.input.class_stride != cnp.PyArray_ITEMSIZE(input))
+        work.threads = threads
+        with nogil:
+            i = fl_run(&work, &total)
+        check(i)
+    finally:
+        PyMem_Free(job)
+    return total.sum, total.weight, total.bad
+
+
+cdef int64_t tile_rows(int64_t classes, bint apart):
+    """Whole groups of 32 rows while they fit a tile, and where rows are handled together; else as many as fit."""
+    cdef int64_t rows = FL_TILE // classes
+    if rows >= 32 or apart:
+        return max(rows - rows % 32, 32)
+    return max(rows, 1)
+
+
+def read_probe(cnp.ndarray array not None, int threads=0):
+    """Read a contiguous array as fast as memory allows."""
+    cdef fl_probe probe
+    cdef fl_work work
+    cdef fl_partial total
+    cdef int code
+    probe.from_ = cnp.PyArray_BYTES(array)
+    probe.to = NULL
+    work.tile, work.job = table.read, &probe
+    work.items = work.cost = cnp.PyArray_NBYTES(array)
+    work.tile_items = 4 * FL_TILE
+    work.threads = threads
+    with nogil:
+        code = fl_run(&work, &total)
+    check(code)
+    return total.sum
+
+
+def copy_probe(cnp.ndarray source not None, cnp.ndarray to not None, int threads=0):
+    """Copy a contiguous array to another of its size by stores that bypass the cache."""
+    cdef fl_probe probe
+    cdef fl_work work
+    cdef fl_partial total
+    cdef int code
+    if cnp.PyArray_NBYTES(source) != cnp.PyArray_NBYTES(to):
+        raise ValueError("copy_probe: the arrays differ in size")
+    probe.from_ = cnp.PyArray_BYTES(source)
+    probe.to = cnp.PyArray_BYTES(to)
+    work.tile, work.job = table.copy, &probe
+    work.items = work.cost = cnp.PyArray_NBYTES(source)
+    work.tile_items = 4 * FL_TILE
+    work.threads = threads
+    with nogil:
+        code = fl_run(&work, &total)
+    check(code)
+
+
+import os
+
+fl_init()
+use_isa(os.environ.get("FASTLOSS_ISA") or isas()[0])

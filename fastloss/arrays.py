@@ -1,0 +1,269 @@
+"""Arrays in: what users hand over becomes NumPy arrays without a copy, or an error that says what to do.
+
+Every error about an array is raised here. The messages name the loss, the argument and what it had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+
+Array = NDArray[Any]
+
+# bfloat16 where ml_dtypes is not at hand: the bits, under a dtype that says what they are.
+_BFLOAT16_BITS = np.dtype([("bfloat16", np.uint16)])
+_FLOATS = "float16, bfloat16, float32 or float64"
+_CPU_DEVICES = (1, 3)  # DLPack's kDLCPU, kDLCUDAHost
+_REAL = frozenset(range(4))
+
+
+def array(value: Any, loss: str, name: str) -> Array:
+    """Any array there is, as NumPy's; shares memory wherever the source allows it."""
+    if type(value) is np.ndarray:
+        return value
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{loss}: {name} is a masked array; fill it, or mask its rows with ignore_index or weight")
+    if isinstance(value, np.ndarray):
+        return value.view(np.ndarray)
+    if hasattr(value, "__cuda_array_interface__"):
+        device = getattr(value, "device", "a GPU")
+        raise TypeError(f"{loss}: {name} is on {device}; move it to the CPU first, as with {name}.cpu()")
+    if type(value).__module__.partition(".")[0] == "torch":
+        return _from_torch(value, loss, name)
+    if hasattr(value, "tocsr") or hasattr(value, "todense"):
+        raise TypeError(f"{loss}: {name} is sparse ({type(value).__name__}); pass {name}.toarray()")
+    if hasattr(value, "__dlpack_device__") and not hasattr(value, "__array__"):
+        kind, number = value.__dlpack_device__()
+        if kind not in _CPU_DEVICES:
+            raise TypeError(
+                f"{loss}: {name} is on DLPack device ({int(kind)}, {number}), not on the CPU; move it there first"
+            )
+        return np.from_dlpack(value)
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{loss}: {name} is not an array: {error}") from None
+
+
+def _from_torch(tensor: Any, loss: str, name: str) -> Array:
+    if not hasattr(tensor, "detach"):
+        return np.asarray(tensor)
+    if tensor.device.type != "cpu":
+        raise TypeError(f"{loss}: {name} is on {tensor.device}; call {name}.cpu() first")
+    if tensor.is_sparse or str(tensor.layout) != "torch.strided":
+        raise TypeError(f"{loss}: {name} is sparse ({tensor.layout}); pass {name}.to_dense()")
+    tensor = tensor.detach().resolve_conj().resolve_neg()
+    if str(tensor.dtype) == "torch.bfloat16":
+        bits: Array = tensor.view(__import__("torch").int16).numpy()
+        return bits.view(bfloat16())
+    found: Array = tensor.numpy()
+    return found
+
+
+def bfloat16() -> np.dtype[Any]:
+    """ml_dtypes' dtype where that is installed, else a structured one of the bits."""
+    try:
+        import ml_dtypes
+    except ImportError:
+        return _BFLOAT16_BITS
+    return np.dtype(ml_dtypes.bfloat16)
+
+
+def _refuse(found: Array, loss: str, name: str, wanted: str) -> NoReturn:
+    dtype, hint = found.dtype, ""
+    if dtype.kind == "c":
+        hint = f"; take {name}.real or abs({name})"
+    elif dtype.kind == "O":
+        hint = f"; convert it with {name}.astype(float) if it holds numbers"
+    elif dtype.kind in "iub":
+        hint = f"; convert it with {name}.astype(numpy.float32)"
+    raise TypeError(f"{loss}: {name} must be {wanted}, has dtype {dtype}{hint}")
+
+
+def floating(value: Any, loss: str, name: str) -> Array:
+    """A prediction: an array of a floating dtype."""
+    found = value if type(value) is np.ndarray else array(value, loss, name)
+    if _core.dtype_code(found) not in _REAL:
+        _refuse(found, loss, name, _FLOATS)
+    return found
+
+
+def numeric(value: Any, loss: str, name: str) -> Array:
+    """A target or a weight: floating, integer or boolean."""
+    found = value if type(value) is np.ndarray else array(value, loss, name)
+    if _core.dtype_code(found) < 0:
+        _refuse(found, loss, name, f"{_FLOATS}, an integer dtype or bool")
+    return found
+
+
+def is_label_dtype(found: Array) -> bool:
+    """Whether an array's dtype is one of class indices."""
+    return found.dtype.kind in "iub"
+
+
+def labels(value: Any, loss: str, name: str) -> Array:
+    """Class indices: integer or boolean."""
+    found = value if type(value) is np.ndarray else array(value, loss, name)
+    if not is_label_dtype(found):
+        if found.size == 0 and found.dtype == np.float64 and not isinstance(value, np.ndarray):
+            return found.astype(np.int64)  # an empty list
+        raise TypeError(f"{loss}: {name} must hold class indices of an integer dtype, has dtype {found.dtype}")
+    return found
+
+
+def is_double(input: Array) -> bool:
+    """Whether the compute type of this input is float64."""
+    return input.dtype.num == 12  # NPY_DOUBLE
+
+
+def class_axis(input: Array, axis: int, loss: str) -> int:
+    """The class axis as a number from 0 on; there is at least one class."""
+    ndim = input.ndim
+    if ndim == 0:
+        raise ValueError(f"{loss}: input must have a class axis, has shape ()")
+    if not -ndim <= axis < ndim:
+        raise ValueError(f"{loss}: axis is {axis}, out of range for input of shape {input.shape}")
+    axis %= ndim
+    if input.shape[axis] == 0:
+        raise ValueError(f"{loss}: input has no classes along axis {axis} (shape {input.shape})")
+    return axis
+
+
+def row_shape(input: Array, axis: int) -> tuple[int, ...]:
+    """The shape without the class axis."""
+    return input.shape[:axis] + input.shape[axis + 1 :]
+
+
+def check_rows(found: Array, input: Array, axis: int, loss: str, name: str) -> None:
+    """Refuse an array that does not have one element per row of classes."""
+    wanted = row_shape(input, axis)
+    if found.shape == wanted:
+        return
+    hint = ""
+    for other in range(input.ndim):
+        if other != axis and found.shape == row_shape(input, other):
+            hint = f"; it fits axis={other}: if the classes lie there, pass axis={other}"
+            break
+    raise ValueError(
+        f"{loss}: {name} must have shape {wanted} for input of shape {input.shape} and axis {axis}, "
+        f"has {found.shape}{hint}"
+    )
+
+
+def bad_label(found: Array, row: int, classes: int, loss: str, name: str) -> IndexError:
+    """The error for a label out of range."""
+    position = np.unravel_index(row, found.shape)
+    label = found[position]
+    where = ", ".join(str(int(i)) for i in position)
+    return IndexError(f"{loss}: {name}[{where}] is {int(label)}, out of range for {classes} classes")
+
+
+def class_weight(value: Any, classes: int, double: bool, loss: str) -> Array:
+    """One weight per class, contiguous and of the compute dtype."""
+    found = numeric(value, loss, "weight")
+    if found.shape != (classes,):
+        raise ValueError(f"{loss}: weight must have shape ({classes},), one per class, has {found.shape}")
+    if found.dtype == _BFLOAT16_BITS:
+        raise TypeError(f"{loss}: weight is bfloat16; pass it as float32")
+    return np.ascontiguousarray(found, np.float64 if double else np.float32)
+
+
+def broadcast_shape(named: list[tuple[str, Array]], loss: str) -> tuple[int, ...]:
+    """The common shape of pointwise operands."""
+    first = named[0][1].shape
+    if all(found.shape == first or found.ndim == 0 for _, found in named):
+        return first
+    try:
+        return np.broadcast_shapes(*(found.shape for _, found in named))
+    except ValueError:
+        shapes = ", ".join(f"{name} {found.shape}" for name, found in named)
+        raise ValueError(f"{loss}: shapes do not broadcast: {shapes}") from None
+
+
+def gradient_outputs(
+    out: Any, like: list[tuple[str, Array]], dtypes: list[np.dtype[Any]], inputs: list[Array], loss: str
+) -> tuple[list[Array], list[Any], Callable[[], None] | None]:
+    """Arrays to write derivatives into, what to return to the caller, and what to do when they are written.
+
+    Parameters
+    ----------
+    out : array, tuple of arrays or None
+        As the caller gave it. None: new arrays.
+    like : list of (name, array)
+        What each output has the shape of.
+    dtypes : list of dtype
+        Of each output.
+    inputs : list of arrays
+        What is read while the outputs are written. An output may be one of them, element for element; one that
+        overlaps in another way is written at the end.
+    """
+    if out is None:
+        made = [np.empty(array.shape, dtype) for (_, array), dtype in zip(like, dtypes, strict=True)]
+        return made, list(made), None
+    given = list(out) if isinstance(out, (tuple, list)) else [out]
+    if len(given) != len(like):
+        raise ValueError(f"{loss}: out must be {len(like)} arrays, has {len(given)}")
+    written: list[Array] = []
+    later: list[tuple[Array, Array]] = []
+    for one, (name, model), dtype in zip(given, like, dtypes, strict=True):
+        found = array(one, loss, "out")
+        if found.shape != model.shape:
+            raise ValueError(f"{loss}: out must have the shape of {name}, {model.shape}, has {found.shape}")
+        if found.dtype != dtype:
+            raise TypeError(f"{loss}: out must have dtype {dtype}, has {found.dtype}")
+        if not found.flags.writeable:
+            raise ValueError(f"{loss}: out is read-only")
+        if _writes_twice(found):
+            raise ValueError(f"{loss}: out has several elements in one place (strides {found.strides})")
+        others = [*inputs, *written]
+        if any(np.may_share_memory(found, other) and not _same_place(found, other) for other in others):
+            later.append((found, np.empty(found.shape, dtype)))
+            found = later[-1][1]
+        elif any(_same_place(found, other) for other in written):
+            raise ValueError(f"{loss}: out names one array twice")
+        written.append(found)
+    if not later:
+        return written, given, None
+
+    def finish() -> None:
+        for to, temporary in later:
+            to[...] = temporary
+
+    return written, given, finish
+
+
+def _same_place(a: Array, b: Array) -> bool:
+    return (
+        a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
+        and a.shape == b.shape
+        and a.strides == b.strides
+        and a.dtype == b.dtype
+    )
+
+
+def _writes_twice(a: Array) -> bool:
+    """Whether two elements share memory: as in what numpy.broadcast_to makes, or overlapping windows."""
+    if a.flags.c_contiguous or a.size < 2:
+        return False
+    reach = a.itemsize - 1
+    for stride, length in sorted((abs(s), n) for s, n in zip(a.strides, a.shape, strict=True) if n > 1):
+        if stride <= reach:
+            return True
+        reach += stride * (length - 1)
+    return False
+
+
+def streams(outputs: list[Array], inputs: list[Array]) -> bool:
+    """Whether outputs should bypass the cache: when they are too large to stay there, and not read meanwhile."""
+    size = sum(output.nbytes for output in outputs)
+    return size >= STREAM_BYTES and not any(
+        np.may_share_memory(output, input) for output in outputs for input in inputs
+    )
+
+
+STREAM_BYTES = 1 << 22

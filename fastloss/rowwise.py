@@ -1,0 +1,543 @@
+"""The rowwise losses: one number per row of classes, along any axis."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import arrays
+from .loss import Declaration, loss
+from .run import Outer, RowMap, Rowwise
+
+__all__ = [
+    "Score",
+    "cross_entropy",
+    "entropy",
+    "log_softmax",
+    "logsumexp",
+    "nll_loss",
+    "perplexity",
+    "score",
+    "selective_log_softmax",
+    "softmax",
+]
+
+
+def _is_probabilities(input: ArrayLike, target: Any, name: str) -> bool:
+    """Whether a target is class probabilities: floating, of the input's shape (torch decides by the shape alone)."""
+    found = arrays.array(target, name, "target")
+    if arrays.is_label_dtype(found):
+        return False
+    predictions = arrays.array(input, name, "input")
+    if found.shape == predictions.shape:
+        return True
+    if found.size == 0 and not isinstance(target, np.ndarray):
+        return False
+    raise TypeError(
+        f"{name}: target must hold class indices of an integer dtype, or probabilities in the shape of input, "
+        f"{predictions.shape}; has dtype {found.dtype} and shape {found.shape}"
+    )
+
+
+@loss("rowwise", hess=True)
+def cross_entropy(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+    z_loss: float = 0.0,
+    softcap: float | None = None,
+) -> Declaration:
+    r"""Cross entropy of logits with class indices or class probabilities.
+
+    For an index :math:`t`, with :math:`\operatorname{lse} = \log \sum_j e^{x_j}` and smoothing :math:`\epsilon`,
+
+    .. math:: (1 - \epsilon)\, w_t (\operatorname{lse} - x_t)
+              + \frac{\epsilon}{C} \sum_j w_j (\operatorname{lse} - x_j) + z \operatorname{lse}^2,
+
+    as ``torch.nn.functional.cross_entropy``; probabilities :math:`t_j` take the place of the one index. One read of
+    the logits, no intermediate array. A masked logit of -inf contributes nothing, in value and gradient.
+
+    Parameters
+    ----------
+    input : array_like
+        Logits, floating, with the classes along `axis`; ``(C,)`` is a single row.
+    target : array_like
+        Class indices of any integer dtype, in the shape of `input` without `axis`; or probabilities: floating, in the
+        shape of `input`.
+    weight : array_like of shape (C,), optional
+        Factor of each class.
+    ignore_index : int
+        Rows with this label count for nothing. No effect on probabilities.
+    reduction : {"mean", "sum", "none"}
+        "mean" of class indices divides by the sum of the weights of the rows that count, of probabilities by the
+        number of rows. The result is a Python float accumulated in float64; with "none", an array of one per row.
+    label_smoothing : float
+        In [0, 1].
+    axis : int
+        The class axis; torch's is 1.
+    z_loss : float
+        Adds ``z_loss * lse**2`` to each row that counts (PaLM, Chowdhery et al. 2022).
+    softcap : float, optional
+        Replaces each logit x by ``softcap * tanh(x / softcap)`` (Gemma 2, 2024).
+
+    Returns
+    -------
+    float or ndarray
+
+    Raises
+    ------
+    ValueError
+        If a shape or a parameter does not fit; the message names it.
+    IndexError
+        If a label is out of range; the message names the first.
+    TypeError
+        If a dtype is not supported.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastloss as fl
+    >>> logits = np.array([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]], np.float32)
+    >>> round(fl.cross_entropy(logits, [0, 1]), 6)
+    0.395494
+    >>> value, grad = fl.cross_entropy.value_and_grad(logits, [0, 1])
+    >>> grad.round(3)
+    array([[-0.107,  0.053,  0.053],
+           [ 0.106, -0.212,  0.106]], dtype=float32)
+    """
+    name = "cross_entropy"
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise ValueError(f"{name}: label_smoothing must be in [0, 1], got {label_smoothing!r}")
+    if not (math.isfinite(z_loss) and z_loss >= 0):
+        raise ValueError(f"{name}: z_loss must be a finite number >= 0, got {z_loss!r}")
+    if softcap is not None and not (math.isfinite(softcap) and softcap > 0):
+        raise ValueError(f"{name}: softcap must be a finite number > 0, got {softcap!r}")
+    dense = not (type(target) is np.ndarray and target.dtype.kind in "iub") and _is_probabilities(input, target, name)
+    return Rowwise(
+        name,
+        "cross_entropy_dense" if dense else "cross_entropy",
+        input,
+        axis,
+        reduction=reduction,
+        label=None if dense else target,
+        dense=target if dense else None,
+        weight=weight,
+        ignore_index=None if dense else ignore_index,
+        label_smoothing=label_smoothing,
+        z_loss=z_loss,
+        softcap=softcap or 0.0,
+    )
+
+
+@loss("rowwise")
+def nll_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    axis: int = -1,
+) -> Declaration:
+    r"""Negative log-likelihood from log-probabilities: :math:`-w_t x_t`.
+
+    As ``torch.nn.functional.nll_loss``. It reads the targets' elements only.
+
+    Parameters
+    ----------
+    input : array_like
+        Log-probabilities, floating, with the classes along `axis`.
+    target : array_like
+        Class indices of any integer dtype, in the shape of `input` without `axis`.
+    weight : array_like of shape (C,), optional
+        Factor of each class.
+    ignore_index : int
+        Rows with this label count for nothing.
+    reduction : {"mean", "sum", "none"}
+        As for :func:`cross_entropy`.
+    axis : int
+        The class axis; torch's is 1.
+
+    Returns
+    -------
+    float or ndarray
+
+    Raises
+    ------
+    ValueError, IndexError, TypeError
+        As :func:`cross_entropy`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastloss as fl
+    >>> round(fl.nll_loss(np.log([[0.5, 0.5], [0.9, 0.1]]), [0, 0]), 6)
+    0.399254
+    """
+    return Rowwise(
+        "nll_loss",
+        "nll_loss",
+        input,
+        axis,
+        reduction=reduction,
+        label=target,
+        weight=weight,
+        ignore_index=ignore_index,
+    )
+
+
+@loss("rowwise")
+def selective_log_softmax(input: ArrayLike, target: ArrayLike, *, axis: int = -1) -> Declaration:
+    r"""Log-probability of the chosen class of each row: :math:`x_t - \operatorname{lse}`.
+
+    What reinforcement learning and evaluation take from ``log_softmax`` and a gather, without the intermediate.
+
+    Parameters
+    ----------
+    input : array_like
+        Logits, floating, with the classes along `axis`.
+    target : array_like
+        Class indices of any integer dtype, in the shape of `input` without `axis`.
+    axis : int
+        The class axis.
+
+    Returns
+    -------
+    ndarray
+        One per row: float64 for float64 input, else float32.
+
+    Raises
+    ------
+    ValueError, IndexError, TypeError
+        As :func:`cross_entropy`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastloss as fl
+    >>> fl.selective_log_softmax(np.array([[0.0, 0.0], [3.0, 0.0]]), [1, 0]).round(4)
+    array([-0.6931, -0.0486])
+    """
+    name = "selective_log_softmax"
+    return Rowwise(name, name, input, axis, reduction="none", label=target)
+
+
+def _perplexity(base: float) -> Outer:
+    log_base = math.log(base)
+
+    def value(mean: float) -> float:
+        try:
+            return float(math.pow(base, mean / log_base))
+        except OverflowError:
+            return math.inf
+
+    return Outer(value, lambda mean, perplexity: perplexity)
+
+
+def _check_base(name: str, base: float | None) -> None:
+    if base is not None and not (math.isfinite(base) and base > 0 and base != 1):
+        raise ValueError(f"{name}: base must be a finite number > 0 other than 1, got {base!r}")
+
+
+@loss("rowwise")
+def perplexity(
+    input: ArrayLike,
+    target: ArrayLike,
+    ignore_index: int = -100,
+    base: float | None = None,
+    *,
+    axis: int = -1,
+) -> Declaration:
+    r"""Perplexity: the exponential of the mean cross entropy of the rows that count.
+
+    Parameters
+    ----------
+    input : array_like
+        Logits, floating, with the classes along `axis`.
+    target : array_like
+        Class indices of any integer dtype, in the shape of `input` without `axis`.
+    ignore_index : int
+        Rows with this label count for nothing.
+    base : float, optional
+        The mean is taken in units of this base and raised to it: 2 takes bits. The number is the same.
+    axis : int
+        The class axis.
+
+    Returns
+    -------
+    float
+        inf where it exceeds the range of float64; NaN where no row counts.
+
+    Raises
+    ------
+    ValueError, IndexError, TypeError
+        As :func:`cross_entropy`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastloss as fl
+    >>> round(fl.perplexity(np.zeros((5, 8)), [0, 1, 2, 3, 4]), 6)
+    8.0
+    """
+    name = "perplexity"
+    _check_base(name, base)
+    return Rowwise(
+        name,
+        "cross_entropy",
+        input,
+        axis,
+        reduction="mean",
+        label=target,
+        ignore_index=ignore_index,
+        outer=_perplexity(math.e if base is None else base),
+    )
+
+
+@loss("rowwise")
+def entropy(
+    input: ArrayLike,
+    from_logits: bool = True,
+    base: float | None = None,
+    *,
+    axis: int = -1,
+    reduction: str = "none",
+) -> Declaration:
+    r"""Shannon's entropy of each row: :math:`-\sum_j p_j \log p_j`, where 0 log 0 is 0.
+
+    Parameters
+    ----------
+    input : array_like
+        Logits, or with ``from_logits=False`` probabilities; floating, with the classes along `axis`.
+    from_logits : bool
+        Whether `input` holds logits.
+    base : float, optional
+        Of the logarithm: 2 gives bits. Natural by default.
+    axis : int
+        The class axis.
+    reduction : {"none", "mean", "sum"}
+        One number per row by default.
+
+    Returns
+    -------
+    ndarray or float
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`cross_entropy`.
+
+    Notes
+    -----
+    From probabilities the gradient is :math:`-(\log x_j + 1)`, and 0 where :math:`x_j` is 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastloss as fl
+    >>> fl.entropy(np.zeros((2, 8)), base=2)
+    array([3., 3.])
+    >>> fl.entropy(np.array([0.5, 0.5, 0.0]), from_logits=False, base=2)
+    array(1.)
+    """
+    name = "entropy"
+    _check_base(name, base)
+    return Rowwise(
+        name,
+        "entropy" if from_logits else "entropy_of_probabilities",
+        input,
+        axis,
+        reduction=reduction,
+        unit=1.0 if base is None else 1.0 / math.log(base),
+    )
+
+
+class _LogSumExp(Rowwise):
+    """logsumexp, whose value may keep the class axis."""
+
+    __slots__ = ("keepdims",)
+    keepdims: bool
+
+    def _shaped(self, value: NDArray[Any]) -> NDArray[Any]:
+        return np.expand_dims(value, self.axis) if self.keepdims else value
+
+    def value(self) -> Any:
+        return self._shaped(super().value())
+
+    def value_and_grad(self, out: Any = None, grad_output: Any = None) -> tuple[Any, Any]:
+        value, grad = super().value_and_grad(out, grad_output)
+        return self._shaped(value), grad
+
+
+@loss("rowwise", grad_output=True)
+def logsumexp(input: ArrayLike, axis: int = -1, keepdims: bool = False) -> Declaration:
+    r"""Logarithm of the sum of exponentials: :math:`\log \sum_j e^{x_j}`, without overflow.
+
+    As ``torch.logsumexp`` and ``scipy.special.logsumexp``. Its gradient is the softmax; of a row that is all -inf the
+    value is -inf and the gradient 0.
+
+    Parameters
+    ----------
+    input : array_like
+        Floating.
+    axis : int
+        The axis to sum along.
+    keepdims : bool
+        Whether the result keeps that axis, with length 1.
+
+    Returns
+    -------
+    ndarray
+        float64 for float64 input, else float32.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`cross_entropy`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastloss as fl
+    >>> fl.logsumexp(np.array([[1000.0, 1000.0], [0.0, -np.inf]])).round(4)
+    array([1000.6931,    0.    ])
+    """
+    declared = _LogSumExp("logsumexp", "logsumexp", input, axis, reduction="none")
+    declared.keepdims = keepdims
+    return declared
+
+
+@loss("rowwise", grad_output=True)
+def softmax(input: ArrayLike, axis: int = -1) -> Declaration:
+    r"""Softmax: :math:`e^{x_j} / \sum_k e^{x_k}`.
+
+    Parameters
+    ----------
+    input : array_like
+        Floating.
+    axis : int
+        The class axis.
+
+    Returns
+    -------
+    ndarray
+        Of the shape and dtype of `input`. A row that is all -inf gives NaN.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`cross_entropy`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastloss as fl
+    >>> fl.softmax(np.array([0.0, 0.0, -np.inf]))
+    array([0.5, 0.5, 0. ])
+    """
+    return RowMap("softmax", input, axis)
+
+
+@loss("rowwise", grad_output=True)
+def log_softmax(input: ArrayLike, axis: int = -1) -> Declaration:
+    r"""Logarithm of the softmax: :math:`x_j - \log \sum_k e^{x_k}`.
+
+    Parameters
+    ----------
+    input : array_like
+        Floating.
+    axis : int
+        The class axis.
+
+    Returns
+    -------
+    ndarray
+        Of the shape and dtype of `input`. A row that is all -inf gives NaN.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`cross_entropy`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastloss as fl
+    >>> fl.log_softmax(np.array([0.0, 40.0]))
+    array([-4.00000000e+01, -4.24835426e-18])
+    """
+    return RowMap("log_softmax", input, axis)
+
+
+class Score(NamedTuple):
+    """What one read of the logits says of each row."""
+
+    log_prob: NDArray[Any]
+    """Log-probability of the target; 0 where the row is ignored."""
+    entropy: NDArray[Any]
+    """Shannon's entropy of the row, in nats."""
+    rank: NDArray[np.int64]
+    """Classes before the target by falling logit, ties by index: 0 is a correct prediction; -1 where ignored."""
+    prediction: NDArray[np.int64]
+    """The first largest class; -1 where the row has a NaN."""
+    logsumexp: NDArray[Any]
+    """The row's logsumexp."""
+
+
+class _Score(Rowwise):
+    """score: five arrays per row instead of one."""
+
+    __slots__ = ()
+
+    def value(self) -> Score:
+        shape, dtype = arrays.row_shape(self.input, self.axis), np.float64 if self.double else np.float32
+        log_prob, entropy, logsumexp = (np.empty(shape, dtype) for _ in range(3))
+        rank, prediction = np.empty(shape, np.int64), np.empty(shape, np.int64)
+        self._run(self.code, value=log_prob, extra=(entropy, rank, prediction, logsumexp))
+        return Score(log_prob, entropy, rank, prediction, logsumexp)
+
+
+@loss("rowwise", grad=False)
+def score(input: ArrayLike, target: ArrayLike, *, ignore_index: int = -100, axis: int = -1) -> Declaration:
+    r"""All that evaluation asks of each row, from one read of the logits.
+
+    Parameters
+    ----------
+    input : array_like
+        Logits, floating, with the classes along `axis`.
+    target : array_like
+        Class indices of any integer dtype, in the shape of `input` without `axis`.
+    ignore_index : int
+        Rows with this label get log_prob 0 and rank -1.
+    axis : int
+        The class axis.
+
+    Returns
+    -------
+    Score
+        Named tuple of arrays, one element per row: ``log_prob, entropy, rank, prediction, logsumexp``.
+
+    Raises
+    ------
+    ValueError, IndexError, TypeError
+        As :func:`cross_entropy`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastloss as fl
+    >>> found = fl.score(np.array([[1.0, 3.0, 2.0], [0.0, 0.0, 0.0]]), [2, 0])
+    >>> found.rank, found.prediction
+    (array([1, 0]), array([1, 0]))
+    >>> found.log_prob.round(4)
+    array([-1.4076, -1.0986])
+    """
+    return _Score("score", "score", input, axis, reduction="none", label=target, ignore_index=ignore_index)

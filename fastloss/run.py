@@ -1,0 +1,364 @@
+"""How a declared call is run: value, gradient, Hessian, reductions. Written once for each family."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import _core, arrays
+from .arrays import Array
+from .loss import bad_reduction
+from .threads import wanted
+
+__all__ = ["Outer", "Pointwise", "RowMap", "Rowwise"]
+
+_REDUCTIONS = ("none", "mean", "sum")
+_VALUE, _GRAD, _HESS = range(3)
+_ONE = np.ones(())
+_REAL = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+class Outer(NamedTuple):
+    """A function of the reduced value, and its derivative by it as a function of both."""
+
+    value: Callable[[float], float]
+    slope: Callable[[float, float], float]
+
+
+def _over(total: float, denominator: float) -> float:
+    """The mean; of nothing it is NaN."""
+    return total / denominator if denominator else (math.nan if total == 0 or total != total else math.copysign(math.inf, total))
+
+
+class Pointwise:
+    """A loss of one number per element; operands broadcast.
+
+    Parameters
+    ----------
+    kernel : str
+        Its name in csrc/losses.def; also the loss's.
+    predictions, others : sequence of (name, value)
+        The kernel's operands in order, those it is differentiated by first. A value None is 1.
+    weight : array_like, optional
+        Multiplies each element's loss.
+    params : tuple of float
+        The kernel's parameters.
+    mean_by_weight : bool
+        Whether "mean" divides by the sum of the weights instead of the number of elements.
+    """
+
+    __slots__ = ("code", "double", "kernel", "mean_by_weight", "named", "params", "predictions", "reduction", "shape")
+
+    def __init__(
+        self,
+        kernel: str,
+        predictions: Sequence[tuple[str, Any]],
+        others: Sequence[tuple[str, Any]],
+        weight: Any = None,
+        *,
+        reduction: str,
+        params: tuple[float, ...] = (),
+        mean_by_weight: bool = False,
+    ) -> None:
+        if reduction not in _REDUCTIONS:
+            bad_reduction(kernel, reduction, _REDUCTIONS)
+        self.kernel, self.reduction, self.params = kernel, reduction, params
+        self.code = _core.POINTWISE[kernel]
+        self.predictions = len(predictions)
+        self.mean_by_weight = mean_by_weight and weight is not None
+        self.named = [(name, arrays.floating(value, kernel, name)) for name, value in predictions]
+        for name, value in (*others, ("weight", weight)):
+            self.named.append((name, _ONE if value is None else arrays.numeric(value, kernel, name)))
+        self.shape = arrays.broadcast_shape(self.named, kernel)
+        self.double = arrays.is_double(self.named[0][1])
+
+    def _run(
+        self,
+        mode: int,
+        scale: float = 1.0,
+        sum: bool = False,
+        stream: bool = False,
+        value: Array | None = None,
+        grads: Sequence[Array] = (),
+        hess: Array | None = None,
+    ) -> float:
+        first = self.named[0][1]
+        shaped = first if first.shape == self.shape else np.broadcast_to(_ONE, self.shape)
+        operands = tuple([operand for _, operand in self.named])
+        total: float = _core.pointwise(
+            self.code, mode, self.double, shaped, operands, self.params, scale, sum, stream, value, tuple(grads),
+            hess, wanted(),
+        )  # fmt: skip
+        return total
+
+    def _denominator(self) -> float:
+        size = math.prod(self.shape)
+        if not self.mean_by_weight:
+            return size
+        weight = self.named[-1][1]
+        return float(np.sum(weight, dtype=np.float64)) * (size / weight.size if weight.size else 0)
+
+    def _reduced(self, total: float) -> float:
+        return _over(total, self._denominator()) if self.reduction == "mean" else total
+
+    def _per_element(self) -> Array | None:
+        return np.empty(self.shape, _REAL[self.double]) if self.reduction == "none" else None
+
+    def value(self) -> Any:
+        each = self._per_element()
+        total = self._run(_VALUE, sum=each is None, value=each)
+        return self._reduced(total) if each is None else each
+
+    def value_and_grad(self, out: Any = None, grad_output: Any = None) -> tuple[Any, Any]:
+        each = self._per_element()
+        scale = 1.0
+        if self.reduction == "mean":
+            denominator = self._denominator()
+            scale = 1.0 / denominator if denominator else math.nan
+        like = self.named[: self.predictions]
+        dtypes = [found.dtype for _, found in like]
+        total, returned = self._derivatives(_GRAD, out, like, dtypes, scale, each)
+        return self._reduced(total) if each is None else each, returned
+
+    def grad_hess(self, out: Any = None) -> tuple[Any, Any]:
+        _, returned = self._derivatives(_HESS, out, [self.named[0]] * 2, [_REAL[self.double]] * 2, 1.0, None)
+        return returned[0], returned[1]
+
+    def _derivatives(
+        self,
+        mode: int,
+        out: Any,
+        like: list[tuple[str, Array]],
+        dtypes: list[np.dtype[Any]],
+        scale: float,
+        each: Array | None,
+    ) -> tuple[float, Any]:
+        inputs = [found for _, found in self.named if found.ndim]
+        written, returned, finish = arrays.gradient_outputs(out, like, dtypes, inputs, self.kernel)
+        # A prediction that is repeated by broadcasting gets the sum over its repetitions.
+        full = [
+            to if to.shape == self.shape else np.empty(self.shape, _REAL[self.double]) for to in written
+        ]
+        grads, hess = (full, None) if mode == _GRAD else (full[:1], full[1])
+        total = self._run(
+            mode, scale, mode == _GRAD and each is None, arrays.streams(full, inputs), each, grads, hess
+        )
+        for to, wide in zip(written, full, strict=True):
+            if to is not wide:
+                to[...] = _sum_to(wide, to.shape)
+        if finish:
+            finish()
+        return total, returned[0] if len(returned) == 1 else tuple(returned)
+
+
+def _sum_to(wide: Array, shape: tuple[int, ...]) -> Array:
+    """The transpose of broadcasting."""
+    extra = wide.ndim - len(shape)
+    axes = tuple(range(extra)) + tuple(
+        extra + i for i, length in enumerate(shape) if length == 1 and wide.shape[extra + i] != 1
+    )
+    return np.sum(wide, axis=axes, dtype=np.float64).reshape(shape)
+
+
+class Rowwise:
+    """A loss of one number per row of classes.
+
+    Parameters
+    ----------
+    loss : str
+        The loss's name, for errors.
+    kernel : str
+        Its kernel's name in csrc/losses.def.
+    input : array_like
+        Predictions, with a class axis.
+    axis : int
+    reduction : {"none", "mean", "sum"}
+    label : array_like, optional
+        Class indices, one per row.
+    dense : array_like, optional
+        Class probabilities, of the shape of `input`.
+    weight : array_like, optional
+        One per class.
+    ignore_index : int, optional
+        A label whose rows count for nothing.
+    label_smoothing, z_loss, unit, softcap : float
+        The kernel's parameters.
+    outer : Outer, optional
+        What is done to the mean.
+    """
+
+    __slots__ = (
+        "axis", "classes", "code", "dense", "double", "ignore_index", "input", "label", "loss", "outer", "params",
+        "reduction", "rows", "softcap", "target_name", "weight", "weight_sum",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        loss: str,
+        kernel: str,
+        input: Any,
+        axis: int,
+        *,
+        reduction: str,
+        label: Any = None,
+        dense: Any = None,
+        weight: Any = None,
+        ignore_index: int | None = None,
+        label_smoothing: float = 0.0,
+        z_loss: float = 0.0,
+        unit: float = 1.0,
+        softcap: float = 0.0,
+        outer: Outer | None = None,
+    ) -> None:
+        if reduction not in _REDUCTIONS:
+            bad_reduction(loss, reduction, _REDUCTIONS)
+        self.loss, self.reduction, self.outer = loss, reduction, outer
+        self.code = _core.ROWWISE[kernel]
+        self.input = arrays.floating(input, loss, "input")
+        self.axis = arrays.class_axis(self.input, axis, loss)
+        self.classes = self.input.shape[self.axis]
+        self.rows = self.input.size // self.classes
+        self.double = arrays.is_double(self.input)
+        self.label = self.dense = self.weight = None
+        self.ignore_index = ignore_index
+        if label is not None:
+            self.label = arrays.labels(label, loss, "target")
+            arrays.check_rows(self.label, self.input, self.axis, loss, "target")
+        if dense is not None:
+            self.dense = arrays.numeric(dense, loss, "target")
+            if self.dense.shape != self.input.shape:
+                raise ValueError(
+                    f"{loss}: target of probabilities must have the shape of input, {self.input.shape}, "
+                    f"has {self.dense.shape}"
+                )
+        self.weight_sum = float(self.classes)
+        if weight is not None:
+            self.weight = arrays.class_weight(weight, self.classes, self.double, loss)
+            self.weight_sum = float(np.sum(self.weight, dtype=np.float64))
+        self.params = (label_smoothing, z_loss, unit)
+        self.softcap = softcap
+
+    def _run(
+        self,
+        code: int,
+        scale: float = 1.0,
+        stream: bool = False,
+        value: Array | None = None,
+        grad: Array | None = None,
+        hess: Array | None = None,
+        dense: Array | None = None,
+        upstream: Array | None = None,
+        extra: tuple[Array, ...] | None = None,
+    ) -> tuple[float, float]:
+        if dense is None:
+            dense = self.dense
+        total, weight, bad = _core.rowwise(
+            code, self.double, self.input, self.axis, self.label, dense, upstream, self.weight, self.weight_sum,
+            self.ignore_index, self.params, self.softcap, scale, stream, value, grad, hess, extra, wanted(),
+        )  # fmt: skip
+        if bad >= 0:
+            assert self.label is not None
+            raise arrays.bad_label(self.label, bad, self.classes, self.loss, "target")
+        return total, weight
+
+    def _per_row(self) -> Array | None:
+        if self.reduction != "none":
+            return None
+        return np.empty(arrays.row_shape(self.input, self.axis), _REAL[self.double])
+
+    def _reduced(self, total: float, weight: float) -> float:
+        if self.reduction != "mean":
+            return total
+        mean = _over(total, weight if self.label is not None else self.rows)
+        return self.outer.value(mean) if self.outer else mean
+
+    def value(self) -> Any:
+        each = self._per_row()
+        total, weight = self._run(self.code, value=each)
+        return self._reduced(total, weight) if each is None else each
+
+    def value_and_grad(self, out: Any = None, grad_output: Any = None) -> tuple[Any, Any]:
+        each = self._per_row()
+        inputs = [one for one in (self.input, self.label, self.dense, self.weight) if one is not None]
+        [grad], [returned], finish = arrays.gradient_outputs(
+            out, [("input", self.input)], [self.input.dtype], inputs, self.loss
+        )
+        upstream = None
+        if grad_output is not None:
+            upstream = arrays.numeric(grad_output, self.loss, "grad_output")
+            if upstream.shape != arrays.row_shape(self.input, self.axis) and upstream.size == self.rows:
+                upstream = upstream.reshape(arrays.row_shape(self.input, self.axis))  # keepdims
+            arrays.check_rows(upstream, self.input, self.axis, self.loss, "grad_output")
+            upstream = np.ascontiguousarray(upstream, _REAL[self.double])
+        total, weight = self._run(
+            self.code, self._scale(), arrays.streams([grad], inputs), each, grad, upstream=upstream
+        )
+        if finish:
+            finish()
+        return self._reduced(total, weight) if each is None else each, returned
+
+    def _scale(self) -> float:
+        """What a gradient is multiplied by: it has to be known before the pass that makes it."""
+        if self.reduction != "mean":
+            return 1.0
+        if self.outer:
+            total, weight = self._run(self.code)
+            mean = _over(total, weight)
+            return self.outer.slope(mean, self.outer.value(mean)) / weight if weight else math.nan
+        weight = self._run(-1)[1] if self.label is not None else self.rows
+        return 1.0 / weight if weight else math.nan
+
+    def grad_hess(self, out: Any = None) -> tuple[Any, Any]:
+        inputs = [one for one in (self.input, self.label, self.dense, self.weight) if one is not None]
+        (grad, hess), returned, finish = arrays.gradient_outputs(
+            out, [("input", self.input)] * 2, [_REAL[self.double]] * 2, inputs, self.loss
+        )
+        self._run(self.code, 1.0, arrays.streams([grad, hess], inputs), None, grad, hess)
+        if finish:
+            finish()
+        return returned[0], returned[1]
+
+
+class RowMap(Rowwise):
+    """A function from a row of classes to a row: its value is what other losses' gradient is.
+
+    Parameters
+    ----------
+    loss : str
+        Also the name of the kernel; with ``_vjp``, of the kernel of its vector-Jacobian product.
+    input, axis
+        As for :class:`Rowwise`.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, loss: str, input: Any, axis: int) -> None:
+        super().__init__(loss, loss, input, axis, reduction="none")
+
+    def value(self) -> Any:
+        made = np.empty(self.input.shape, self.input.dtype)
+        self._run(self.code, 1.0, arrays.streams([made], [self.input]), grad=made)
+        return made
+
+    def value_and_grad(self, out: Any = None, grad_output: Any = None) -> tuple[Any, Any]:
+        value = self.value()
+        if grad_output is None:
+            upstream: Array = np.broadcast_to(np.ones((), _REAL[self.double]), self.input.shape)
+        else:
+            upstream = arrays.numeric(grad_output, self.loss, "grad_output")
+            if upstream.shape != self.input.shape:
+                raise ValueError(
+                    f"{self.loss}: grad_output must have the shape of input, {self.input.shape}, has {upstream.shape}"
+                )
+        inputs = [self.input, upstream]
+        [grad], [returned], finish = arrays.gradient_outputs(
+            out, [("input", self.input)], [self.input.dtype], inputs, self.loss
+        )
+        vjp = _core.ROWWISE[f"{self.loss}_vjp"]
+        self._run(vjp, 1.0, arrays.streams([grad], inputs), grad=grad, dense=upstream)
+        if finish:
+            finish()
+        return value, returned
