@@ -99,6 +99,7 @@ class BuildCore(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         """Compile what has changed, a few files at a time, and link."""
+        import Cython
         import numpy
         from Cython.Build import cythonize
 
@@ -107,7 +108,8 @@ class BuildCore(build_ext):
         sanitize = SANITIZE if os.environ.get("FASTLOSS_SANITIZE") == "1" else []
 
         pyx, *driving = ext.sources
-        driving += cythonize(pyx, build_dir="build/cython", force=self.force)[0].sources
+        generated = f"build/cython-{Cython.__version__}-numpy-{numpy.__version__}"
+        driving += cythonize(pyx, build_dir=generated, force=self.force)[0].sources
         isas = X86_64_ISAS[family] if X86_64 else {"base": []}
         units = {f"csrc/isa/{isa}.c": flags for isa, flags in isas.items()} | dict.fromkeys(driving, openmp)
         units = {source: [*COMMON[family], *flags, *sanitize] for source, flags in units.items()}

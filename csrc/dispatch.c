@@ -34,6 +34,7 @@ static int has_avx2(void) { return can_run(0); }
 static int has_avx512(void) { return can_run(1); }
 #elif FL_X86
 static int has_avx2(void) {
+    __builtin_cpu_init();
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
 }
 static int has_avx512(void) {

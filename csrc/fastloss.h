@@ -10,7 +10,7 @@ enum {
     FL_BLOCK = 1024,       /* elements handled at once, from the L1 cache */
     FL_TILE = 65536,       /* elements of a tile: the unit of work and of determinism */
     FL_NARROW = 64,        /* rows of at most so many classes are handled 32 rows at once */
-    FL_MAX_OPERANDS = 6,   /* of a pointwise loss */
+    FL_MAX_OPERANDS = 5,   /* of a pointwise loss, its weight included */
     FL_MAX_GRADS = 3,      /* prediction arguments of a loss */
     FL_MAX_PARAMS = 8
 };

@@ -89,22 +89,17 @@ cdef extern from *:
     #include "fastloss.h"
     #define POINTWISE(name, operands, grads) #name,
     #define ROWWISE(name)
-    static const char *const fl_pointwise_names[] = {
+    static const char *fl_pointwise_names[] = {
     #include "losses.def"
     0};
     #define POINTWISE(name, operands, grads)
     #define ROWWISE(name) #name,
-    static const char *const fl_rowwise_names[] = {
+    static const char *fl_rowwise_names[] = {
     #include "losses.def"
     0};
     #define POINTWISE(name, operands, grads) operands,
     #define ROWWISE(name)
-    static const int fl_pointwise_operands[] = {
-    #include "losses.def"
-    0};
-    #define POINTWISE(name, operands, grads) grads,
-    #define ROWWISE(name)
-    static const int fl_pointwise_grads[] = {
+    static int fl_pointwise_operands[] = {
     #include "losses.def"
     0};
     #ifdef _OPENMP
@@ -128,8 +123,7 @@ cdef extern from *:
     """
     const char **fl_pointwise_names
     const char **fl_rowwise_names
-    const int *fl_pointwise_operands
-    const int *fl_pointwise_grads
+    int *fl_pointwise_operands
     const char *FL_COMPILER
     const char *FL_OPENMP
 

@@ -32,8 +32,8 @@ FL_INLINE void R(scan_panel)(R(scans) *s, R(panel) x, int64_t n, int tilt) {
             double factor = r64_exp_nonpositive(-gap);
             int higher = top[l] > s->max[l], found = s->max[l] > -REAL_INF;
             if (tilt)
-                s->tilt[l] = higher & found ? r64_times(factor, s->tilt[l] + gap * all) : s->tilt[l];
-            s->rest[l] = higher & found ? factor * all : s->rest[l];
+                s->tilt[l] = (higher & found) ? r64_times(factor, s->tilt[l] + gap * all) : s->tilt[l];
+            s->rest[l] = (higher & found) ? factor * all : s->rest[l];
             s->count[l] = higher ? 0 : s->count[l];
         }
     }

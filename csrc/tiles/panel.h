@@ -16,16 +16,13 @@ typedef float R(four) __attribute__((vector_size(16)));
 typedef double R(four) __attribute__((vector_size(32)));
 #endif
 
-FL_INLINE R(four) R(get_four)(const real *from) {
-    R(four) v;
-    memcpy(&v, from, sizeof v);
-    return v;
-}
-
 /* to[j * to_step + i] = from[i * from_step + j] for i, j < 4 */
 FL_INLINE void R(transpose_four)(const real *from, int64_t from_step, real *to, int64_t to_step) {
-    R(four) a = R(get_four)(from), b = R(get_four)(from + from_step);
-    R(four) c = R(get_four)(from + 2 * from_step), d = R(get_four)(from + 3 * from_step);
+    R(four) a, b, c, d;
+    memcpy(&a, from, sizeof a);
+    memcpy(&b, from + from_step, sizeof b);
+    memcpy(&c, from + 2 * from_step, sizeof c);
+    memcpy(&d, from + 3 * from_step, sizeof d);
     R(four) ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), AB = __builtin_shufflevector(a, b, 2, 6, 3, 7);
     R(four) cd = __builtin_shufflevector(c, d, 0, 4, 1, 5), CD = __builtin_shufflevector(c, d, 2, 6, 3, 7);
     R(four) first = __builtin_shufflevector(ab, cd, 0, 1, 4, 5), second = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);

@@ -1,6 +1,6 @@
 /* One tile of a pointwise loss: block by block, operands in, kernel, outputs and sum out. */
 
-typedef R(terms) R(pointwise_kernel)(const real *operand, const real *param);
+typedef R(terms) R(pointwise_kernel)(R(operands) o, const real *param);
 
 /* Sums in float64 over fixed lanes: 16 running sums, element i in number i % 16. */
 enum { R(sum_lanes) = 16 };
@@ -23,6 +23,30 @@ FL_INLINE double R(fold)(double *sums) {
     return sums[0];
 }
 
+/* The loop over elements. Nothing in it is an array, so that it becomes one vector loop. */
+FL_INLINE void R(pointwise_block)(R(pointwise_kernel) *kernel, int operands, int grads, int mode, const real *const *in,
+                                  int64_t n, const real *param, real scale, real *value, real (*grad)[FL_BLOCK],
+                                  real *hess) {
+    const real *a = in[0], *b = in[1], *c = in[operands > 2 ? 2 : 0], *d = in[operands > 3 ? 3 : 0], *w = in[operands];
+    real *grad_a = grad[0], *grad_b = grad[1], *grad_c = grad[2];
+    FL_SIMD
+    for (int64_t i = 0; i < n; i++) {
+        R(operands) o = {a[i], b[i], c[i], d[i]};
+        R(terms) terms = kernel(o, param);
+        if (mode != FL_MODE_HESS)
+            value[i] = terms.value * w[i];
+        if (mode != FL_MODE_VALUE) {
+            grad_a[i] = terms.grad_a * (w[i] * scale);
+            if (grads > 1)
+                grad_b[i] = terms.grad_b * (w[i] * scale);
+            if (grads > 2)
+                grad_c[i] = terms.grad_c * (w[i] * scale);
+        }
+        if (mode == FL_MODE_HESS)
+            hess[i] = terms.hess * (w[i] * scale);
+    }
+}
+
 FL_INLINE void R(pointwise_tile)(const fl_pointwise *job, int64_t first, int64_t count, fl_partial *partial,
                                  R(pointwise_kernel) *kernel, int operands, int grads, int mode) {
     FL_ALIGNED(64) real buffer[FL_MAX_OPERANDS][FL_BLOCK], value[FL_BLOCK], grad[FL_MAX_GRADS][FL_BLOCK], hess[FL_BLOCK];
@@ -39,21 +63,7 @@ FL_INLINE void R(pointwise_tile)(const fl_pointwise *job, int64_t first, int64_t
         const real *in[FL_MAX_OPERANDS];
         for (int k = 0; k <= operands; k++)
             in[k] = job->operand[k].ndim == 0 ? buffer[k] : R(block)(&job->operand[k], at, n, buffer[k]);
-        FL_SIMD
-        for (int64_t i = 0; i < n; i++) {
-            real operand[FL_MAX_OPERANDS], weight = in[operands][i];
-            R(terms) terms;
-            for (int k = 0; k < operands; k++)
-                operand[k] = in[k][i];
-            terms = kernel(operand, param);
-            if (mode != FL_MODE_HESS)
-                value[i] = terms.value * weight;
-            if (mode != FL_MODE_VALUE)
-                for (int g = 0; g < grads; g++)
-                    grad[g][i] = terms.grad[g] * (weight * scale);
-            if (mode == FL_MODE_HESS)
-                hess[i] = terms.hess * (weight * scale);
-        }
+        R(pointwise_block)(kernel, operands, grads, mode, in, n, param, scale, value, grad, hess);
         if (mode != FL_MODE_HESS && job->sum)
             R(add_block)(sums, value, n);
         if (mode != FL_MODE_HESS && job->value.data)

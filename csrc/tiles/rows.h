@@ -51,18 +51,20 @@ FL_INLINE double R(fold_lanes)(const real *lanes) {
     return sums[0];
 }
 
-/* Adds up e, and -d e, of n elements (a multiple of LANES); `top` says which to count instead. */
-FL_INLINE void R(exp_lanes)(real *sums, real *tilts, real *counts, const real *x, int64_t n, real shift, real top, int tilt,
+/* Adds up e, and -d e, of n elements (a multiple of LANES). With `exclude` those equal to `top` are counted instead: by
+ * masks, for a branch on them would be threaded through exp and leave no loop to vectorise. */
+FL_INLINE void R(exp_lanes)(real *sums, real *tilts, bits_t *counts, const real *x, int64_t n, real shift, real top, int tilt,
                             int exclude) {
     for (int64_t i = 0; i < n; i += LANES) {
-        FL_PREFETCH((const char *)(x + i + FL_BLOCK));
-        FL_PREFETCH((const char *)(x + i + FL_BLOCK) + 64);
+        FL_PREFETCH((const char *)(x + i) + FL_BLOCK * sizeof(real));
+        FL_PREFETCH((const char *)(x + i) + FL_BLOCK * sizeof(real) + 64);
         FL_SIMD
         for (int l = 0; l < LANES; l++) {
             real d = x[i + l] - shift, e = R(exp_nonpositive)(d);
             if (exclude) {
-                e = x[i + l] == top ? 0 : e;
-                counts[l] += x[i + l] == top ? 1 : 0;
+                bits_t same = (bits_t)0 - (bits_t)(x[i + l] == top);
+                e = R(from_bits)(R(to_bits)(e) & ~same);
+                counts[l] -= same;
             }
             sums[l] += e;
             if (tilt)
@@ -73,7 +75,8 @@ FL_INLINE void R(exp_lanes)(real *sums, real *tilts, real *counts, const real *x
 
 /* One block, of which `tail` holds the last elements padded with -inf. */
 FL_INLINE void R(scan_block)(R(scan) *s, const real *x, int64_t body, const real *tail, int tilt) {
-    FL_ALIGNED(64) real tops[LANES], sums[LANES] = {0}, tilts[LANES] = {0}, counts[LANES] = {0};
+    FL_ALIGNED(64) real tops[LANES], sums[LANES] = {0}, tilts[LANES] = {0};
+    FL_ALIGNED(64) bits_t counts[LANES] = {0};
     real top, shift;
     for (int l = 0; l < LANES; l++)
         tops[l] = -REAL_INF;
@@ -89,7 +92,8 @@ FL_INLINE void R(scan_block)(R(scan) *s, const real *x, int64_t body, const real
         if (tail)
             R(exp_lanes)(sums, tilts, counts, tail, LANES, shift, top, tilt, 1);
         if (top > -REAL_INF)
-            s->count += R(fold_lanes)(counts);
+            for (int l = 0; l < LANES; l++)
+                s->count += (double)counts[l];
     } else {
         R(exp_lanes)(sums, tilts, counts, x, body, shift, top, tilt, 0);
         if (tail)
