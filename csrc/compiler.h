@@ -12,12 +12,15 @@
 #define FL_INLINE static __forceinline
 #define FL_NOINLINE static __declspec(noinline)
 #define FL_SIMD
+#define FL_SIMD_REDUCE(operator, name)
 #define FL_ALIGNED(bytes) __declspec(align(bytes))
 #define FL_PREFETCH(address) ((void)0)
 #else
 #define FL_INLINE static inline __attribute__((always_inline, unused))
 #define FL_NOINLINE static __attribute__((noinline, unused))
-#define FL_SIMD _Pragma("omp simd")
+#define FL_PRAGMA(text) _Pragma(#text)
+#define FL_SIMD FL_PRAGMA(omp simd)
+#define FL_SIMD_REDUCE(operator, name) FL_PRAGMA(omp simd reduction(operator : name))
 #define FL_ALIGNED(bytes) __attribute__((aligned(bytes)))
 #define FL_PREFETCH(address) __builtin_prefetch(address)
 #endif

@@ -43,7 +43,7 @@ FL_INLINE void R(scan_panel)(R(scans) *s, R(panel) x, int64_t n, int tilt) {
         shift[l] = top[l] == -REAL_INF ? 0 : top[l];
     }
     for (int64_t start = 0; start < n; start += R(sub)) {
-        FL_ALIGNED(64) real counts[LANES] = {0};
+        FL_ALIGNED(64) bits_t counts[LANES] = {0};
         int64_t end = fl_min(start + R(sub), n);
         for (int l = 0; l < LANES; l++)
             sums[l] = tilts[l] = 0;
@@ -51,8 +51,9 @@ FL_INLINE void R(scan_panel)(R(scans) *s, R(panel) x, int64_t n, int tilt) {
             FL_SIMD
             for (int l = 0; l < LANES; l++) {
                 real v = x.at[c * x.step + l], d = v - shift[l], e = R(exp_nonpositive)(d);
-                e = v == shift[l] ? 0 : e;
-                counts[l] += v == shift[l] ? 1 : 0;
+                bits_t same = (bits_t)0 - (bits_t)(v == shift[l]);
+                e = R(from_bits)(R(to_bits)(e) & ~same);
+                counts[l] -= same;
                 sums[l] += e;
                 if (tilt)
                     tilts[l] += R(times)(e, -d);
@@ -60,7 +61,7 @@ FL_INLINE void R(scan_panel)(R(scans) *s, R(panel) x, int64_t n, int tilt) {
         }
         FL_SIMD
         for (int l = 0; l < LANES; l++) {
-            s->count[l] += counts[l];
+            s->count[l] += (real)(int32_t)counts[l];
             s->rest[l] += (double)sums[l];
             if (tilt)
                 s->tilt[l] += (double)tilts[l];
@@ -113,14 +114,32 @@ FL_NOINLINE R(scans) R(scan_columns_rank)(const fl_rowwise *job, const R(group) 
 
 /* The targets' logits: from the panel when it holds all classes, else from memory. */
 FL_INLINE void R(pick)(const fl_rowwise *job, const R(group) *g, R(panel) x, real *picked) {
-    for (int l = 0; l < LANES; l++) {
-        int64_t label = g->active[l] ? g->label[l] : 0;
-        picked[l] = 0;
-        if (job->classes <= FL_NARROW)
-            picked[l] = x.at[label * x.step + l];
-        else if (g->active[l])
-            picked[l] = *R(classes)(&job->input, fl_locate(&job->input.rows, g->first + l).at, label, 1,
+    for (int l = 0; l < LANES; l++)
+        if (!g->active[l])
+            picked[l] = 0;
+        else if (job->classes <= FL_NARROW)
+            picked[l] = x.at[g->label[l] * x.step + l];
+        else
+            picked[l] = *R(classes)(&job->input, fl_locate(&job->input.rows, g->first + l).at, g->label[l], 1,
                                     (real)job->softcap, &picked[l]);
+}
+
+/* The rows' losses, and with `hands_on` what they hand to their classes. */
+FL_INLINE void R(finish_lanes)(const R(scans) *s, const R(group) *g, const real *picked, const real *dot, const real *mass,
+                               const R(row_params) *p, R(rowwise_kernel) kernel, int hands_on, real *value,
+                               R(lane_coefficients) *lanes) {
+    FL_SIMD
+    for (int l = 0; l < LANES; l++) {
+        real others = (real)(s->rest[l] + ((s->max[l] == -REAL_INF ? 0 : (double)s->count[l]) - 1));
+        R(summary) summary = {s->max[l], others, (real)s->tilt[l], picked[l], g->weight[l], dot[l], mass[l]};
+        R(coefficients) k = {0, 0, 0, 0, 0, 0};
+        real found = kernel.finish(&summary, p, &k);
+        value[l] = g->active[l] ? found : 0;
+        if (hands_on) {
+            lanes->others[l] = kernel.needs & NEEDS_RANK ? others : k.others;
+            lanes->factor[l] = k.factor, lanes->offset[l] = k.offset, lanes->inverse[l] = k.inverse;
+            lanes->curve[l] = k.curve, lanes->at_target[l] = k.at_target;
+        }
     }
 }
 
@@ -181,17 +200,10 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
         for (int l = 0; l < LANES; l++)
             dot[l] = (real)dots[l], mass[l] = (real)masses[l];
     }
-    FL_SIMD
-    for (int l = 0; l < LANES; l++) {
-        real others = (real)(s.rest[l] + ((s.max[l] == -REAL_INF ? 0 : (double)s.count[l]) - 1));
-        R(summary) summary = {s.max[l], others, (real)s.tilt[l], picked[l], g->weight[l], dot[l], mass[l]};
-        R(coefficients) k = {0, 0, 0, 0, 0, 0};
-        real found = kernel.finish(&summary, p, &k);
-        value[l] = g->active[l] ? found : 0;
-        lanes.others[l] = kernel.needs & NEEDS_RANK ? others : k.others;
-        lanes.factor[l] = k.factor, lanes.offset[l] = k.offset, lanes.inverse[l] = k.inverse;
-        lanes.curve[l] = k.curve, lanes.at_target[l] = k.at_target;
-    }
+    if (job->grad.rows.data || kernel.needs & NEEDS_RANK)
+        R(finish_lanes)(&s, g, picked, dot, mass, p, kernel, 1, value, &lanes);
+    else
+        R(finish_lanes)(&s, g, picked, dot, mass, p, kernel, 0, value, &lanes);
     if (kernel.needs & NEEDS_RANK)
         for (int l = 0; l < g->rows; l++) {
             int64_t at = g->first + l;

@@ -108,7 +108,7 @@ FL_INLINE int64_t R(first_equal)(const real *x, int64_t n, real value) {
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES) {
         int any = 0;
-        FL_SIMD
+        FL_SIMD_REDUCE(|, any)
         for (int l = 0; l < LANES; l++)
             any |= x[i + l] == value;
         if (any)
@@ -122,10 +122,10 @@ FL_INLINE int64_t R(first_equal)(const real *x, int64_t n, real value) {
 /* Classes of a block that come before one with logit `value` when sorted by falling logit: `earlier` of them win ties. */
 FL_INLINE int64_t R(count_ahead)(const real *x, int64_t n, real value, int64_t earlier) {
     int32_t above = 0, equal = 0;
-    FL_SIMD
+    FL_SIMD_REDUCE(+, above)
     for (int i = 0; i < (int)n; i++)
         above += x[i] > value;
-    FL_SIMD
+    FL_SIMD_REDUCE(+, equal)
     for (int i = 0; i < (int)earlier; i++)
         equal += x[i] == value;
     return above + equal;
@@ -163,7 +163,36 @@ FL_NOINLINE R(scan) R(scan_rank)(const fl_rowwise *job, const char *row, real pi
     return R(scan_classes)(job, row, picked, label, NEEDS_EXP | NEEDS_TILT | NEEDS_RANK);
 }
 
-/* The second look at a row: its kernel's own sums (`dots`), or its outputs. */
+/* The second look at a row: its kernel's own sums, or its outputs. `weighted` is a constant: a load that depends on a
+ * condition would be a masked one, slow where the pointer is NULL, or leave no vector loop at all. */
+FL_INLINE void R(dot_block)(real *dots, real *masses, const real *x, const real *y, const real *w, int weighted, int64_t n,
+                            real shift, const R(row_params) *p, R(rowwise_kernel) kernel) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        int m = (int)fl_min(LANES, n - i);
+        FL_SIMD
+        for (int l = 0; l < m; l++) {
+            R(class_of) c = {x[i + l], x[i + l] - shift, 0, y[i + l], weighted ? w[i + l] : 1};
+            R(dots) found;
+            c.e = R(exp_nonpositive)(c.d);
+            found = kernel.dot(c, p);
+            dots[l] += found.dot;
+            masses[l] += found.mass;
+        }
+    }
+}
+
+FL_INLINE void R(class_block)(real *to, const real *x, const real *y, const real *w, int weighted, int64_t n, real shift,
+                              real scale, const R(row_params) *p, const R(coefficients) *k, R(rowwise_class) *of_class) {
+    const R(coefficients) coefficients = *k;
+    const R(row_params) params = *p;
+    FL_SIMD
+    for (int64_t i = 0; i < n; i++) {
+        R(class_of) c = {x[i], x[i] - shift, 0, y[i], weighted ? w[i] : 1};
+        c.e = R(exp_nonpositive)(c.d);
+        to[i] = of_class(c, &params, &coefficients) * scale;
+    }
+}
+
 FL_INLINE void R(dot_row)(const fl_rowwise *job, const char *row, const char *dense, const R(row_params) *p,
                           R(rowwise_kernel) kernel, R(summary) *s) {
     FL_ALIGNED(64) real x_buffer[FL_BLOCK], dense_buffer[FL_BLOCK];
@@ -175,18 +204,10 @@ FL_INLINE void R(dot_row)(const fl_rowwise *job, const char *row, const char *de
         const real *x = R(classes)(&job->input, row, j, n, (real)job->softcap, x_buffer);
         const real *y = dense ? R(classes)(&job->dense, dense, j, n, 0, dense_buffer) : x;
         FL_ALIGNED(64) real dots[LANES] = {0}, masses[LANES] = {0};
-        for (int64_t i = 0; i < n; i += LANES) {
-            int m = (int)fl_min(LANES, n - i);
-            FL_SIMD
-            for (int l = 0; l < m; l++) {
-                R(class_of) c = {x[i + l], x[i + l] - shift, 0, y[i + l], class_weight ? class_weight[j + i + l] : 1};
-                R(dots) found;
-                c.e = R(exp_nonpositive)(c.d);
-                found = kernel.dot(c, p);
-                dots[l] += found.dot;
-                masses[l] += found.mass;
-            }
-        }
+        if (class_weight)
+            R(dot_block)(dots, masses, x, y, class_weight + j, 1, n, shift, p, kernel);
+        else
+            R(dot_block)(dots, masses, x, y, x, 0, n, shift, p, kernel);
         dot += R(fold_lanes)(dots);
         mass += R(fold_lanes)(masses);
     }
@@ -206,22 +227,16 @@ FL_INLINE void R(put_row)(const fl_rowwise *job, const char *row, const char *de
         const real *x = R(classes)(&job->input, row, j, n, (real)job->softcap, x_buffer);
         const real *y = dense ? R(classes)(&job->dense, dense, j, n, 0, dense_buffer) : x;
         const real *w = class_weight ? class_weight + j : NULL;
-        FL_SIMD
-        for (int64_t i = 0; i < n; i++) {
-            R(class_of) c = {x[i], x[i] - shift, 0, y[i], w ? w[i] : 1};
-            c.e = R(exp_nonpositive)(c.d);
-            grad[i] = kernel.grad(c, p, k) * scale;
-        }
+        if (w)
+            R(class_block)(grad, x, y, w, 1, n, shift, scale, p, k, kernel.grad);
+        else
+            R(class_block)(grad, x, y, x, 0, n, shift, scale, p, k, kernel.grad);
         if (label >= j && label < j + n)
             grad[label - j] = k->at_target * scale;
-        if (wants_hess) {
-            FL_SIMD
-            for (int64_t i = 0; i < n; i++) {
-                R(class_of) c = {x[i], x[i] - shift, 0, y[i], w ? w[i] : 1};
-                c.e = R(exp_nonpositive)(c.d);
-                hess[i] = kernel.hess(c, p, k) * scale;
-            }
-        }
+        if (wants_hess && w)
+            R(class_block)(hess, x, y, w, 1, n, shift, scale, p, k, kernel.hess);
+        else if (wants_hess)
+            R(class_block)(hess, x, y, x, 0, n, shift, scale, p, k, kernel.hess);
         if (job->softcap != 0) {
             const real *plain = R(classes)(&job->input, row, j, n, 0, dense_buffer);
             R(uncap)(plain, x, n, (real)job->softcap, grad, wants_hess ? hess : NULL);

@@ -55,33 +55,26 @@ FL_NOINLINE void R(load_group)(const fl_rowwise *job, int64_t first, int64_t row
     g->first = first, g->rows = rows, g->all_active = 1;
     for (int l = 0; l < LANES; l++)
         g->scale[l] = (real)job->scale * (upstream && l < rows ? upstream[first + l] : 1);
-    if (!(needs & NEEDS_LABEL)) {
-        for (int l = 0; l < LANES; l++)
-            g->label[l] = -1, g->active[l] = l < rows, g->weight[l] = 1;
-    } else {
-        int any = 0;
+    for (int l = 0; l < LANES; l++)
+        g->label[l] = -1, g->active[l] = l < rows, g->weight[l] = 1;
+    if (needs & NEEDS_LABEL) {
+        const uint64_t classes = (uint64_t)job->classes;
+        int odd = 0;
         fl_load_labels(&job->label, first, rows, g->label);
-        for (int64_t l = rows; l < LANES; l++)
-            g->label[l] = 0;
-        FL_SIMD
-        for (int l = 0; l < LANES; l++) {
-            int64_t label = g->label[l];
-            int inside = (label >= 0) & (label < job->classes);
-            g->active[l] = inside & !((label == job->ignore_index) & job->has_ignore);
-            any |= !g->active[l];
-            g->weight[l] = g->active[l] ? 1 : 0;
-        }
-        if (any)
-            for (int l = 0; l < rows; l++) {
-                if (g->active[l])
-                    continue;
-                g->all_active = 0;
-                if (t->bad < 0 && !(job->has_ignore && g->label[l] == job->ignore_index))
+        FL_SIMD_REDUCE(|, odd)
+        for (int l = 0; l < (int)rows; l++)
+            odd |= ((uint64_t)g->label[l] >= classes) | (job->has_ignore & (g->label[l] == job->ignore_index));
+        for (int l = 0; odd && l < rows; l++) {
+            int ignored = job->has_ignore && g->label[l] == job->ignore_index;
+            if (ignored || (uint64_t)g->label[l] >= classes) {
+                g->active[l] = g->all_active = 0;
+                g->weight[l] = 0;
+                if (!ignored && t->bad < 0)
                     t->bad = first + l;
             }
-        if (class_weight)
-            for (int l = 0; l < LANES; l++)
-                g->weight[l] = g->active[l] ? class_weight[g->label[l]] : 0;
+        }
+        for (int l = 0; class_weight && l < rows; l++)
+            g->weight[l] = g->active[l] ? class_weight[g->label[l]] : 0;
     }
     R(add_block)(t->weight, g->weight, rows);
 }
