@@ -57,14 +57,45 @@ FL_INLINE real R(exp_poly)(real r) { /* 3.6e-18 */
 }
 #endif
 
-/* exp of x <= 0: below the smallest normal number it is 0. */
+/* exp of x <= 0, into the subnormal numbers: 2^n is formed EXP_SHIFT + 1 powers of two too large. */
 FL_INLINE real R(exp_nonpositive)(real x) {
-    real shifted = R(fma)(x, LOG2_E, EXP_MAGIC);
-    real n = shifted - EXP_MAGIC;
+    real shifted = R(fma)(x, LOG2_E, EXP_MAGIC + (EXP_SHIFT + 1));
+    real n = shifted - (EXP_MAGIC + (EXP_SHIFT + 1));
     real r = R(fma)(n, -LN2_LOW, R(fma)(n, -LN2_HIGH, x));
     real scale = R(from_bits)(R(to_bits)(shifted) << EXP_SHIFT);
+    real y = R(fma)(R(exp_poly)(r), scale, scale) * EXP_SMALL;
+    return x < UNIT_LOWEST ? 0 : y;
+}
+
+/* The unit in which a row's exponentials are held: e^base 2^k, so that the largest of them, `top`, lies around
+ * 2^(mantissa bits + 1), and those are normal numbers whose quotient by it is subnormal.
+ * e^x is formed in it without x - m: n is rounded from x itself and k is taken off the exponent, so that the error of
+ * that subtraction, |x - m| times that of a rounding, does not become the relative error of e^x. Only where m is so
+ * large that its neighbours' differences from it are exact is it subtracted, as base. (The exponent kept apart as an
+ * integer: Dukhan and Ablavatski, Two-Pass Softmax Algorithm, 2020.) */
+typedef struct {
+    real base, k, magic, low, top; /* below `low`, e^x is 0 */
+} R(unit);
+
+FL_INLINE real R(exp_in)(R(unit) unit, real x) {
+    real d = x - unit.base;
+    real shifted = R(fma)(d, LOG2_E, unit.magic);
+    real n = shifted - unit.magic;
+    real r = R(fma)(n, -LN2_LOW, R(fma)(n, -LN2_HIGH, d));
+    real scale = R(from_bits)(R(to_bits)(shifted) << EXP_SHIFT);
     real y = R(fma)(R(exp_poly)(r), scale, scale);
-    return x < EXP_LOWEST ? 0 : y;
+    return x < unit.low ? 0 : y;
+}
+
+FL_INLINE R(unit) R(unit_of)(real max) {
+    R(unit) unit;
+    real m = R(abs)(max) < REAL_INF ? max : 0;
+    unit.base = R(abs)(m) > UNIT_EXACT ? m : 0;
+    unit.k = R(fma)(m - unit.base, LOG2_E, EXP_MAGIC) - EXP_MAGIC - (EXP_SHIFT + 2);
+    unit.magic = EXP_MAGIC - unit.k;
+    unit.low = max == REAL_INF ? REAL_INF : m + UNIT_LOWEST;
+    unit.top = R(exp_in)((R(unit)){unit.base, unit.k, unit.magic, -REAL_INF, 0}, m);
+    return unit;
 }
 
 /* expm1 of x >= 0, up to where tanh no longer changes. */
@@ -87,8 +118,8 @@ FL_INLINE real R(tanh)(real x) {
 
 /* sech^2 x = 4 e / (1 + e)^2 with e = e^-2|x| */
 FL_INLINE real R(sech2)(real x) {
-    real e = R(exp_nonpositive)(-2 * R(abs)(x)), near = 1 / (1 + e);
-    return 4 * e * near * near;
+    real e = R(exp_nonpositive)(-2 * R(abs)(x)), half = 1 + e;
+    return 4 * e / (half * half);
 }
 
 /* log(1 + f) for 1 + f in [sqrt(1/2), sqrt(2)]. */

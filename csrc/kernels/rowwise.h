@@ -1,17 +1,18 @@
 /* The mathematics of one row of classes: from what a scan of the row found to the loss, and from a class's logit to its
  * gradient and Hessian. Nothing here knows how rows lie in memory or whether lanes are classes or rows.
  *
- * With m the largest logit, d = x - m, e = e^d and s = sum of e = 1 + others, where `others` leaves one largest class
- * out: log s = log1p(others) keeps a confident row's loss, and 1 - p = (others + (1 - e)) / s a confident class's
- * gradient, where s and p themselves round to 1. */
+ * With m the largest logit, d = x - m, e = e^x in the row's unit (real.h), `top` that of a largest class and s the sum of
+ * e = top + others, where `others` leaves one largest class out: lse = m + log1p(others / top) keeps a confident row's
+ * loss, and 1 - p = (others + (top - e)) / s a confident class's gradient, where s and p themselves round to 1. */
 
 typedef struct {
-    real max;     /* m; -inf: there is no class but masked ones */
-    real others;  /* s - 1 */
-    real tilt;    /* sum of -d e */
-    real picked;  /* the target's logit */
-    real weight;  /* the target's class weight */
-    real dot, mass; /* sums of the kernel's own dot */
+    real max;                /* m; -inf: there is no class but masked ones */
+    real top, others;        /* s = top + others */
+    real tilt;               /* sum of (m - x) e */
+    real picked;             /* the target's logit */
+    real weight;             /* the target's class weight */
+    real dot, mass;          /* sums of the kernel's own dot */
+    double scale;            /* factor of the row's derivatives */
 } R(summary);
 
 typedef struct {
@@ -20,9 +21,9 @@ typedef struct {
     real weight_sum;
 } R(row_params);
 
-/* What a row hands to its classes. */
+/* What a row hands to its classes: formed in float64 with the scale in them, and rounded once. */
 typedef struct {
-    real factor, offset, others, inverse, curve;
+    real factor, offset, top, others, curve, bend;
     real at_target; /* the gradient there, where the general form would cancel */
 } R(coefficients);
 
@@ -46,14 +47,19 @@ FL_INLINE real R(no_hess)(R(class_of) c, const R(row_params) *p, const R(coeffic
 /* Products in which a factor 0 wins over an infinity: a weight of 0, a probability of 0. */
 FL_INLINE real R(times)(real weight, real x) { return weight == 0 ? 0 : weight * x; }
 
-/* lse = m + log s; its gradient is p. A row of masked classes only has lse -inf and gradient 0. */
+/* s, and log (s / top) */
+FL_INLINE double R(sum_of)(const R(summary) *s) { return (double)s->top + (double)s->others; }
+FL_INLINE real R(log_sum)(const R(summary) *s) { return R(log1p)(s->others / s->top); }
+
+/* lse = m + log (s / top); its gradient is p. A row of masked classes only has lse -inf and gradient 0. */
 #define logsumexp_needs (NEEDS_EXP)
 #define logsumexp_dot no_dot
 #define logsumexp_hess no_hess
 FL_INLINE real R(logsumexp_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
+    int empty = (s->max == -REAL_INF) & (s->others == -s->top);
     (void)p;
-    k->factor = s->max == -REAL_INF && s->others == -1 ? 0 : 1 / (1 + s->others);
-    return s->max + R(log1p)(s->others);
+    k->factor = empty ? 0 : (real)(s->scale / R(sum_of)(s));
+    return s->max + R(log_sum)(s);
 }
 FL_INLINE real R(logsumexp_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
     (void)p;
@@ -64,14 +70,11 @@ FL_INLINE real R(logsumexp_grad)(R(class_of) c, const R(row_params) *p, const R(
 #define softmax_needs (NEEDS_EXP)
 #define softmax_dot no_dot
 #define softmax_hess no_hess
+#define softmax_grad logsumexp_grad
 FL_INLINE real R(softmax_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
     (void)p;
-    k->factor = 1 / (1 + s->others);
+    k->factor = (real)(s->scale / R(sum_of)(s));
     return 0;
-}
-FL_INLINE real R(softmax_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
-    (void)p;
-    return k->factor * c.e;
 }
 
 /* Upstream gradient g through softmax: p (g - sum of p g). */
@@ -83,8 +86,8 @@ FL_INLINE R(dots) R(softmax_vjp_dot)(R(class_of) c, const R(row_params) *p) {
 }
 FL_INLINE real R(softmax_vjp_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
     (void)p;
-    k->factor = 1 / (1 + s->others);
-    k->offset = s->dot * k->factor;
+    k->factor = (real)(s->scale / R(sum_of)(s));
+    k->offset = (real)((double)s->dot / R(sum_of)(s));
     return 0;
 }
 FL_INLINE real R(softmax_vjp_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
@@ -92,13 +95,13 @@ FL_INLINE real R(softmax_vjp_grad)(R(class_of) c, const R(row_params) *p, const 
     return (k->factor * c.e) * (c.dense - k->offset);
 }
 
-/* log p = d - log s */
+/* log p = d - log (s / top) */
 #define log_softmax_needs (NEEDS_EXP)
 #define log_softmax_dot no_dot
 #define log_softmax_hess no_hess
 FL_INLINE real R(log_softmax_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
     (void)p;
-    k->offset = R(log1p)(s->others);
+    k->offset = R(log_sum)(s);
     return 0;
 }
 FL_INLINE real R(log_softmax_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
@@ -115,45 +118,53 @@ FL_INLINE R(dots) R(log_softmax_vjp_dot)(R(class_of) c, const R(row_params) *p) 
 }
 FL_INLINE real R(log_softmax_vjp_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
     (void)p;
-    k->factor = s->dot / (1 + s->others);
+    k->factor = (real)((double)s->dot / R(sum_of)(s));
     return 0;
 }
 FL_INLINE real R(log_softmax_vjp_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
     (void)p;
-    return c.dense - k->factor * c.e;
+    return R(fma)(-k->factor, c.e, c.dense);
+}
+
+/* The curvature A p (1 - p) + 2 z p^2 of both cross entropies, as e ((others + (top - e)) A / s^2 + e 2 z / s^2). */
+FL_INLINE void R(set_curve)(const R(summary) *s, const R(row_params) *p, double all, R(coefficients) *k) {
+    double per_square = s->scale / (R(sum_of)(s) * R(sum_of)(s));
+    k->top = s->top;
+    k->others = s->others;
+    k->curve = (real)(all * per_square);
+    k->bend = (real)(2 * (double)p->z_loss * per_square);
+}
+FL_INLINE real R(cross_entropy_hess)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
+    (void)p;
+    return c.e * R(fma)(c.e, k->bend, (k->others + (k->top - c.e)) * k->curve);
 }
 
 /* Cross entropy with a class index t, smoothing eps over C classes and class weights w:
  *   l = (1 - eps) w_t (lse - x_t) + eps/C sum_j w_j (lse - x_j) + z lse^2
  *   l'_j = A p_j - eps/C w_j - (1 - eps) w_t [j = t],  A = (1 - eps) w_t + eps/C sum_j w_j + 2 z lse
  *   l''_j = A p_j (1 - p_j) + 2 z p_j^2
- * lse - x = (m - x) + log s adds two numbers >= 0; at the target A p - ... = (A - ...) - A (1 - p). */
+ * lse - x = (m - x) + log (s / top) adds two numbers >= 0; at the target A p - ... = (A - ...) - A (1 - p). */
 #define cross_entropy_needs (NEEDS_EXP | NEEDS_LABEL | MAY_DOT)
 FL_INLINE R(dots) R(cross_entropy_dot)(R(class_of) c, const R(row_params) *p) {
     (void)p;
     return (R(dots)){R(times)(c.weight, -c.d), 0};
 }
 FL_INLINE real R(cross_entropy_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
-    real log_sum = R(log1p)(s->others), lse = s->max + log_sum;
-    real main = p->keep * s->weight, gap = s->max - s->picked;
-    real e = R(exp_nonpositive)(-gap);
-    real rest = p->smoothing * p->weight_sum + R(times)(2 * p->z_loss, lse), all = main + rest;
-    k->inverse = 1 / (1 + s->others);
-    k->factor = all * k->inverse;
-    k->curve = all;
-    k->offset = p->smoothing;
-    k->others = s->others;
-    k->at_target = (rest - p->smoothing * s->weight) - all * ((s->others + (1 - e)) * k->inverse);
+    real log_sum = R(log_sum)(s), lse = s->max + log_sum, main = p->keep * s->weight, gap = s->max - s->picked;
+    double from_z = r64_times(2 * (double)p->z_loss, (double)lse), smoothing = (double)p->smoothing;
+    double rest = smoothing * (double)p->weight_sum + from_z, all = (double)p->keep * (double)s->weight + rest;
+    double e = (double)s->top * (double)R(exp_nonpositive)(-gap);
+    double missing = ((double)s->others + ((double)s->top - e)) / R(sum_of)(s); /* 1 - p at the target */
+    k->factor = (real)(s->scale * all / R(sum_of)(s));
+    k->offset = (real)(s->scale * smoothing);
+    k->at_target = (real)(s->scale * ((rest - smoothing * (double)s->weight) - all * missing));
+    R(set_curve)(s, p, all, k);
     return R(times)(main, gap + log_sum) + R(times)(p->smoothing, s->dot + p->weight_sum * log_sum) +
            R(times)(p->z_loss, lse * lse);
 }
 FL_INLINE real R(cross_entropy_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
     (void)p;
     return R(fma)(k->factor, c.e, -(k->offset * c.weight));
-}
-FL_INLINE real R(cross_entropy_hess)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
-    real probability = c.e * k->inverse, rest = (k->others + (1 - c.e)) * k->inverse;
-    return k->curve * (probability * rest) + 2 * p->z_loss * (probability * probability);
 }
 
 /* Cross entropy with probabilities: the same with targets u_j = w_j ((1 - eps) t_j + eps/C) and A = sum_j u_j + 2 z lse:
@@ -168,15 +179,15 @@ FL_INLINE R(dots) R(cross_entropy_dense_dot)(R(class_of) c, const R(row_params) 
     return (R(dots)){R(times)(target, -c.d), target};
 }
 FL_INLINE real R(cross_entropy_dense_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
-    real log_sum = R(log1p)(s->others), lse = s->max + log_sum;
-    k->inverse = 1 / (1 + s->others);
-    k->curve = s->mass + R(times)(2 * p->z_loss, lse);
-    k->factor = k->curve * k->inverse;
-    k->others = s->others;
+    real log_sum = R(log_sum)(s), lse = s->max + log_sum;
+    double all = (double)s->mass + r64_times(2 * (double)p->z_loss, (double)lse);
+    k->factor = (real)(s->scale * all / R(sum_of)(s));
+    k->offset = (real)s->scale;
+    R(set_curve)(s, p, all, k);
     return (s->dot + s->mass * log_sum) + R(times)(p->z_loss, lse * lse);
 }
 FL_INLINE real R(cross_entropy_dense_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
-    return R(fma)(k->factor, c.e, -R(cross_entropy_target)(c, p));
+    return R(fma)(k->factor, c.e, -(k->offset * R(cross_entropy_target)(c, p)));
 }
 
 /* -w_t x_t, where x are log-probabilities. */
@@ -185,7 +196,7 @@ FL_INLINE real R(cross_entropy_dense_grad)(R(class_of) c, const R(row_params) *p
 #define nll_loss_hess no_hess
 FL_INLINE real R(nll_loss_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
     (void)p;
-    k->at_target = -s->weight;
+    k->at_target = (real)(-s->scale * (double)s->weight);
     return R(times)(s->weight, -s->picked);
 }
 FL_INLINE real R(nll_loss_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
@@ -197,27 +208,23 @@ FL_INLINE real R(nll_loss_grad)(R(class_of) c, const R(row_params) *p, const R(c
 #define selective_log_softmax_needs (NEEDS_EXP | NEEDS_LABEL)
 #define selective_log_softmax_dot no_dot
 #define selective_log_softmax_hess no_hess
+#define selective_log_softmax_grad logsumexp_grad
 FL_INLINE real R(selective_log_softmax_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
-    real gap = s->max - s->picked, inverse = 1 / (1 + s->others);
+    real gap = s->max - s->picked;
+    double e = (double)s->top * (double)R(exp_nonpositive)(-gap);
     (void)p;
-    k->factor = -inverse;
-    k->at_target = (s->others + (1 - R(exp_nonpositive)(-gap))) * inverse;
-    return -(gap + R(log1p)(s->others));
+    k->factor = (real)(-s->scale / R(sum_of)(s));
+    k->at_target = (real)(s->scale * ((double)s->others + ((double)s->top - e)) / R(sum_of)(s));
+    return -(gap + R(log_sum)(s));
 }
-FL_INLINE real R(selective_log_softmax_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
-    (void)p;
-    return k->factor * c.e;
-}
-
-/* H = -sum of p log p = log s + (sum of -d e) / s; H'_j = -p_j (log p_j + H) = -p_j (d_j + (sum of -d e) / s). */
+/* H = -sum of p log p = log (s / top) + (sum of -d e) / s; H'_j = -p_j (log p_j + H) = -p_j (d_j + (sum of -d e) / s). */
 #define entropy_needs (NEEDS_EXP | NEEDS_TILT)
 #define entropy_dot no_dot
 #define entropy_hess no_hess
 FL_INLINE real R(entropy_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
-    real inverse = 1 / (1 + s->others);
-    k->factor = -p->unit * inverse;
-    k->offset = s->tilt * inverse;
-    return p->unit * (R(log1p)(s->others) + k->offset);
+    k->factor = (real)(-s->scale * (double)p->unit / R(sum_of)(s));
+    k->offset = (real)((double)s->tilt / R(sum_of)(s));
+    return p->unit * (R(log_sum)(s) + k->offset);
 }
 FL_INLINE real R(entropy_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
     (void)p;
@@ -233,7 +240,7 @@ FL_INLINE R(dots) R(entropy_of_probabilities_dot)(R(class_of) c, const R(row_par
     return (R(dots)){R(times)(c.x, -R(log)(c.x)), 0};
 }
 FL_INLINE real R(entropy_of_probabilities_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
-    k->factor = -p->unit;
+    k->factor = (real)(-s->scale * (double)p->unit);
     return p->unit * s->dot;
 }
 FL_INLINE real R(entropy_of_probabilities_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
@@ -246,9 +253,9 @@ FL_INLINE real R(entropy_of_probabilities_grad)(R(class_of) c, const R(row_param
 #define score_dot no_dot
 #define score_hess no_hess
 FL_INLINE real R(score_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
-    real log_sum = R(log1p)(s->others);
+    real log_sum = R(log_sum)(s);
     (void)p;
-    k->offset = log_sum + s->tilt / (1 + s->others); /* entropy */
+    k->offset = log_sum + (real)((double)s->tilt / R(sum_of)(s)); /* entropy */
     k->curve = s->max + log_sum;                     /* lse */
     return -((s->max - s->picked) + log_sum);
 }

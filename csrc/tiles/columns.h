@@ -5,43 +5,64 @@ enum { R(sub) = 16 }; /* classes added up in `real` before float64 takes over */
 /* What the scan has found, per lane; as R(scan). */
 typedef struct {
     real max[LANES], count[LANES];
+    real base[LANES], k[LANES], magic[LANES], low[LANES], top[LANES]; /* the units */
     double rest[LANES], tilt[LANES];
     int32_t first[LANES], ahead[LANES];
 } R(scans);
 
 /* What a group's rows hand to their classes, per lane. */
 typedef struct {
-    real shift[LANES], factor[LANES], offset[LANES], others[LANES], inverse[LANES], curve[LANES], at_target[LANES];
+    real shift[LANES], factor[LANES], offset[LANES], top[LANES], others[LANES], curve[LANES], bend[LANES], at_target[LANES];
 } R(lane_coefficients);
 
-FL_INLINE void R(scan_panel)(R(scans) *s, R(panel) x, int64_t n, int tilt) {
-    FL_ALIGNED(64) real top[LANES], shift[LANES], sums[LANES], tilts[LANES];
+FL_INLINE R(unit) R(lane_unit)(const R(scans) *s, int l) {
+    return (R(unit)){s->base[l], s->k[l], s->magic[l], s->low[l], s->top[l]};
+}
+
+FL_INLINE void R(set_unit)(R(scans) *s, int l, real max) {
+    R(unit) unit = R(unit_of)(max);
+    s->max[l] = max;
+    s->base[l] = unit.base, s->k[l] = unit.k, s->magic[l] = unit.magic, s->low[l] = unit.low, s->top[l] = unit.top;
+}
+
+/* The new maxima of the lanes, and what was found so far in their units. */
+FL_INLINE void R(raise_lanes)(R(scans) *s, const real *top, int tilt) {
     int raised = 0;
+    FL_SIMD_REDUCE(|, raised)
+    for (int l = 0; l < LANES; l++)
+        raised |= (top[l] > s->max[l]) & (s->max[l] > -REAL_INF);
+    if (!raised) {
+        FL_SIMD
+        for (int l = 0; l < LANES; l++)
+            R(set_unit)(s, l, top[l]);
+        return;
+    }
+    for (int l = 0; l < LANES; l++) {
+        R(unit) from = R(lane_unit)(s, l);
+        double all = s->rest[l] + (double)s->count[l] * (double)from.top, factor;
+        real before = s->max[l];
+        if (!(top[l] > before))
+            continue;
+        R(set_unit)(s, l, top[l]);
+        s->count[l] = 0;
+        if (!(before > -REAL_INF))
+            continue;
+        factor = R(rescale)(from, R(lane_unit)(s, l));
+        if (tilt)
+            s->tilt[l] = r64_times(factor, s->tilt[l] + ((double)top[l] - (double)before) * all);
+        s->rest[l] = factor * all;
+    }
+}
+
+FL_INLINE void R(scan_panel)(R(scans) *s, R(panel) x, int64_t n, int tilt) {
+    FL_ALIGNED(64) real top[LANES], sums[LANES], tilts[LANES];
     memcpy(top, s->max, sizeof top);
     for (int64_t c = 0; c < n; c++) {
         FL_SIMD
         for (int l = 0; l < LANES; l++)
             top[l] = R(max)(x.at[c * x.step + l], top[l]);
     }
-    for (int l = 0; l < LANES; l++)
-        raised |= (top[l] > s->max[l]) & (s->max[l] > -REAL_INF);
-    if (raised) {
-        FL_SIMD
-        for (int l = 0; l < LANES; l++) {
-            double gap = (double)top[l] - (double)s->max[l], all = s->rest[l] + (double)s->count[l];
-            double factor = r64_exp_nonpositive(-gap);
-            int higher = top[l] > s->max[l], found = s->max[l] > -REAL_INF;
-            if (tilt)
-                s->tilt[l] = (higher & found) ? r64_times(factor, s->tilt[l] + gap * all) : s->tilt[l];
-            s->rest[l] = (higher & found) ? factor * all : s->rest[l];
-            s->count[l] = higher ? 0 : s->count[l];
-        }
-    }
-    FL_SIMD
-    for (int l = 0; l < LANES; l++) {
-        s->max[l] = top[l];
-        shift[l] = top[l] == -REAL_INF ? 0 : top[l];
-    }
+    R(raise_lanes)(s, top, tilt);
     for (int64_t start = 0; start < n; start += R(sub)) {
         FL_ALIGNED(64) bits_t counts[LANES] = {0};
         int64_t end = fl_min(start + R(sub), n);
@@ -50,13 +71,13 @@ FL_INLINE void R(scan_panel)(R(scans) *s, R(panel) x, int64_t n, int tilt) {
         for (int64_t c = start; c < end; c++) {
             FL_SIMD
             for (int l = 0; l < LANES; l++) {
-                real v = x.at[c * x.step + l], d = v - shift[l], e = R(exp_nonpositive)(d);
-                bits_t same = (bits_t)0 - (bits_t)(v == shift[l]);
+                real v = x.at[c * x.step + l], e = R(exp_in)(R(lane_unit)(s, l), v);
+                bits_t same = (bits_t)0 - (bits_t)(v == s->max[l]);
                 e = R(from_bits)(R(to_bits)(e) & ~same);
                 counts[l] -= same;
                 sums[l] += e;
                 if (tilt)
-                    tilts[l] += R(times)(e, -d);
+                    tilts[l] += R(times)(e, s->max[l] - v);
             }
         }
         FL_SIMD
@@ -85,7 +106,8 @@ FL_INLINE R(scans) R(scan_columns)(const fl_rowwise *job, const R(group) *g, con
                                    real *buffer, int needs) {
     R(scans) s;
     for (int l = 0; l < LANES; l++) {
-        s.max[l] = -REAL_INF, s.count[l] = 0, s.rest[l] = s.tilt[l] = 0;
+        R(set_unit)(&s, l, -REAL_INF);
+        s.count[l] = 0, s.rest[l] = s.tilt[l] = 0;
         s.first[l] = s.ahead[l] = 0;
     }
     for (int64_t j = 0; j < job->classes; j += FL_NARROW) {
@@ -130,15 +152,17 @@ FL_INLINE void R(finish_lanes)(const R(scans) *s, const R(group) *g, const real 
                                R(lane_coefficients) *lanes) {
     FL_SIMD
     for (int l = 0; l < LANES; l++) {
-        real others = (real)(s->rest[l] + ((s->max[l] == -REAL_INF ? 0 : (double)s->count[l]) - 1));
-        R(summary) summary = {s->max[l], others, (real)s->tilt[l], picked[l], g->weight[l], dot[l], mass[l]};
-        R(coefficients) k = {0, 0, 0, 0, 0, 0};
+        double largest = s->max[l] == -REAL_INF ? 0 : (double)s->count[l];
+        real others = (real)(s->rest[l] + (largest - 1) * (double)s->top[l]);
+        R(summary) summary = {s->max[l], s->top[l], others, (real)s->tilt[l], picked[l], g->weight[l], dot[l], mass[l], g->scale[l]};
+        R(coefficients) k = {0, 0, 0, 0, 0, 0, 0};
         real found = kernel.finish(&summary, p, &k);
         value[l] = g->active[l] ? found : 0;
         if (hands_on) {
             lanes->others[l] = kernel.needs & NEEDS_RANK ? others : k.others;
-            lanes->factor[l] = k.factor, lanes->offset[l] = k.offset, lanes->inverse[l] = k.inverse;
-            lanes->curve[l] = k.curve, lanes->at_target[l] = k.at_target;
+            lanes->top[l] = k.top;
+            lanes->factor[l] = k.factor, lanes->offset[l] = k.offset, lanes->curve[l] = k.curve;
+            lanes->bend[l] = k.bend, lanes->at_target[l] = k.at_target;
         }
     }
 }
@@ -162,7 +186,7 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
                                         : R(scan_columns_plain)(job, g, x, flat, buffer);
     } else {
         for (int l = 0; l < LANES; l++)
-            s.max[l] = -REAL_INF, s.count[l] = 0, s.rest[l] = s.tilt[l] = 0;
+            R(set_unit)(&s, l, -REAL_INF), s.count[l] = 0, s.rest[l] = s.tilt[l] = 0;
     }
     FL_SIMD
     for (int l = 0; l < LANES; l++)
@@ -175,25 +199,17 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
                 y = x = R(load_panel)(&job->input, g->first, g->rows, j, n, softcap, flat, buffer);
             if (job->dense.rows.data)
                 y = R(load_panel)(&job->dense, g->first, g->rows, j, n, 0, flat, dense_buffer);
-            for (int64_t start = 0; start < n; start += R(sub)) {
-                FL_ALIGNED(64) real part[LANES] = {0}, part_mass[LANES] = {0};
-                for (int64_t c = start; c < fl_min(start + R(sub), n); c++) {
-                    real w = class_weight ? class_weight[j + c] : 1;
-                    FL_SIMD
-                    for (int l = 0; l < LANES; l++) {
-                        real v = x.at[c * x.step + l];
-                        R(class_of) of = {v, v - lanes.shift[l], 0, y.at[c * y.step + l], w};
-                        R(dots) found;
-                        of.e = R(exp_nonpositive)(of.d);
-                        found = kernel.dot(of, p);
-                        part[l] += found.dot;
-                        part_mass[l] += found.mass;
-                    }
-                }
+            for (int64_t c = 0; c < n; c++) {
+                real w = class_weight ? class_weight[j + c] : 1;
                 FL_SIMD
                 for (int l = 0; l < LANES; l++) {
-                    dots[l] += (double)part[l];
-                    masses[l] += (double)part_mass[l];
+                    real v = x.at[c * x.step + l];
+                    R(class_of) of = {v, v - lanes.shift[l], 0, y.at[c * y.step + l], w};
+                    R(dots) found;
+                    of.e = R(exp_in)(R(lane_unit)(&s, l), v);
+                    found = kernel.dot(of, p);
+                    dots[l] += (double)found.dot;
+                    masses[l] += (double)found.mass;
                 }
             }
         }
@@ -229,18 +245,18 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
             for (int l = 0; l < LANES; l++) {
                 real v = x.at[c * x.step + l];
                 R(class_of) of = {v, v - lanes.shift[l], 0, y.at[c * y.step + l], w};
-                R(coefficients) k = {lanes.factor[l], lanes.offset[l], lanes.others[l],
-                                     lanes.inverse[l], lanes.curve[l], lanes.at_target[l]};
-                of.e = R(exp_nonpositive)(of.d);
-                out[c * LANES + l] = kernel.grad(of, p, &k) * g->scale[l];
+                R(coefficients) k = {lanes.factor[l], lanes.offset[l], lanes.top[l], lanes.others[l],
+                                     lanes.curve[l], lanes.bend[l], lanes.at_target[l]};
+                of.e = R(exp_in)(R(lane_unit)(&s, l), v);
+                out[c * LANES + l] = kernel.grad(of, p, &k);
                 if (wants_hess)
-                    hess[c * LANES + l] = kernel.hess(of, p, &k) * g->scale[l];
+                    hess[c * LANES + l] = kernel.hess(of, p, &k);
             }
         }
         if (kernel.needs & NEEDS_LABEL)
             for (int l = 0; l < g->rows; l++)
                 if (g->active[l] && g->label[l] >= j && g->label[l] < j + n)
-                    out[(g->label[l] - j) * LANES + l] = lanes.at_target[l] * g->scale[l];
+                    out[(g->label[l] - j) * LANES + l] = lanes.at_target[l];
         if (softcap != 0) {
             R(panel) plain = R(load_panel)(&job->input, g->first, g->rows, j, n, 0, flat, dense_buffer);
             for (int64_t c = 0; c < n; c++)

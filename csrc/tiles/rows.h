@@ -5,20 +5,29 @@
  * what little the others add is not lost beside them. */
 typedef struct {
     real max;
+    R(unit) unit;
     double count, rest, tilt;
     int64_t first, ahead; /* the first largest class; classes that come before the target */
 } R(scan);
 
-/* A larger maximum: what was found so far shrinks by e^-gap, and the former largest classes join the rest. */
+/* How a sum in one unit becomes one in a larger: by a power of two, except where `base` is at work. */
+FL_INLINE double R(rescale)(R(unit) from, R(unit) to) {
+    return r64_exp_nonpositive(((double)from.base - (double)to.base) +
+                               ((double)from.k - (double)to.k) * 0.69314718055994530942);
+}
+
+/* A larger maximum: what was found so far is told in its unit, and the former largest classes join the rest. */
 FL_INLINE void R(raise)(R(scan) *s, real max, int tilt) {
-    double gap = (double)max - (double)s->max, factor = r64_exp_nonpositive(-gap), all = s->rest + s->count;
+    R(unit) unit = R(unit_of)(max);
     if (s->max > -REAL_INF) {
+        double factor = R(rescale)(s->unit, unit), all = s->rest + s->count * (double)s->unit.top;
         if (tilt)
-            s->tilt = r64_times(factor, s->tilt + gap * all);
+            s->tilt = r64_times(factor, s->tilt + ((double)max - (double)s->max) * all);
         s->rest = factor * all;
     }
     s->count = 0;
     s->max = max;
+    s->unit = unit;
 }
 
 FL_INLINE void R(max_lanes)(real *lanes, const real *x, int64_t n) {
@@ -38,11 +47,7 @@ FL_INLINE real R(fold_max)(real *lanes) {
     return lanes[0];
 }
 
-FL_INLINE double R(fold_lanes)(const real *lanes) {
-    double sums[LANES];
-    FL_SIMD
-    for (int l = 0; l < LANES; l++)
-        sums[l] = (double)lanes[l];
+FL_INLINE double R(fold_sums)(double *sums) {
     for (int half = LANES / 2; half > 0; half /= 2) {
         FL_SIMD
         for (int l = 0; l < half; l++)
@@ -51,24 +56,32 @@ FL_INLINE double R(fold_lanes)(const real *lanes) {
     return sums[0];
 }
 
-/* Adds up e, and -d e, of n elements (a multiple of LANES). With `exclude` those equal to `top` are counted instead: by
+FL_INLINE double R(fold_lanes)(const real *lanes) {
+    double sums[LANES];
+    FL_SIMD
+    for (int l = 0; l < LANES; l++)
+        sums[l] = (double)lanes[l];
+    return R(fold_sums)(sums);
+}
+
+/* Adds up e, and -d e, of n elements (a multiple of LANES). With `exclude` those equal to `max` are counted instead: by
  * masks, for a branch on them would be threaded through exp and leave no loop to vectorise. */
-FL_INLINE void R(exp_lanes)(real *sums, real *tilts, bits_t *counts, const real *x, int64_t n, real shift, real top, int tilt,
+FL_INLINE void R(exp_lanes)(real *sums, real *tilts, bits_t *counts, const real *x, int64_t n, R(unit) unit, real max, int tilt,
                             int exclude) {
     for (int64_t i = 0; i < n; i += LANES) {
         FL_PREFETCH((const char *)(x + i) + FL_BLOCK * sizeof(real));
         FL_PREFETCH((const char *)(x + i) + FL_BLOCK * sizeof(real) + 64);
         FL_SIMD
         for (int l = 0; l < LANES; l++) {
-            real d = x[i + l] - shift, e = R(exp_nonpositive)(d);
+            real e = R(exp_in)(unit, x[i + l]);
             if (exclude) {
-                bits_t same = (bits_t)0 - (bits_t)(x[i + l] == top);
+                bits_t same = (bits_t)0 - (bits_t)(x[i + l] == max);
                 e = R(from_bits)(R(to_bits)(e) & ~same);
                 counts[l] -= same;
             }
             sums[l] += e;
             if (tilt)
-                tilts[l] += R(times)(e, -d);
+                tilts[l] += R(times)(e, max - x[i + l]);
         }
     }
 }
@@ -77,7 +90,7 @@ FL_INLINE void R(exp_lanes)(real *sums, real *tilts, bits_t *counts, const real 
 FL_INLINE void R(scan_block)(R(scan) *s, const real *x, int64_t body, const real *tail, int tilt) {
     FL_ALIGNED(64) real tops[LANES], sums[LANES] = {0}, tilts[LANES] = {0};
     FL_ALIGNED(64) bits_t counts[LANES] = {0};
-    real top, shift;
+    real top;
     for (int l = 0; l < LANES; l++)
         tops[l] = -REAL_INF;
     R(max_lanes)(tops, x, body);
@@ -86,18 +99,17 @@ FL_INLINE void R(scan_block)(R(scan) *s, const real *x, int64_t body, const real
     top = R(fold_max)(tops);
     if (top > s->max)
         R(raise)(s, top, tilt);
-    shift = s->max == -REAL_INF ? 0 : s->max;
     if (top == s->max) {
-        R(exp_lanes)(sums, tilts, counts, x, body, shift, top, tilt, 1);
+        R(exp_lanes)(sums, tilts, counts, x, body, s->unit, s->max, tilt, 1);
         if (tail)
-            R(exp_lanes)(sums, tilts, counts, tail, LANES, shift, top, tilt, 1);
+            R(exp_lanes)(sums, tilts, counts, tail, LANES, s->unit, s->max, tilt, 1);
         if (top > -REAL_INF)
             for (int l = 0; l < LANES; l++)
                 s->count += (double)counts[l];
     } else {
-        R(exp_lanes)(sums, tilts, counts, x, body, shift, top, tilt, 0);
+        R(exp_lanes)(sums, tilts, counts, x, body, s->unit, s->max, tilt, 0);
         if (tail)
-            R(exp_lanes)(sums, tilts, counts, tail, LANES, shift, top, tilt, 0);
+            R(exp_lanes)(sums, tilts, counts, tail, LANES, s->unit, s->max, tilt, 0);
     }
     s->rest += R(fold_lanes)(sums);
     if (tilt)
@@ -132,7 +144,7 @@ FL_INLINE int64_t R(count_ahead)(const real *x, int64_t n, real value, int64_t e
 }
 
 FL_INLINE R(scan) R(scan_classes)(const fl_rowwise *job, const char *row, real picked, int64_t label, int needs) {
-    R(scan) s = {-REAL_INF, 0, 0, 0, 0, 0};
+    R(scan) s = {-REAL_INF, R(unit_of)(-REAL_INF), 0, 0, 0, 0, 0};
     FL_ALIGNED(64) real buffer[FL_BLOCK], tail[LANES];
     real softcap = (real)job->softcap;
     for (int64_t j = 0; j < job->classes; j += FL_BLOCK) {
@@ -165,58 +177,55 @@ FL_NOINLINE R(scan) R(scan_rank)(const fl_rowwise *job, const char *row, real pi
 
 /* The second look at a row: its kernel's own sums, or its outputs. `weighted` is a constant: a load that depends on a
  * condition would be a masked one, slow where the pointer is NULL, or leave no vector loop at all. */
-FL_INLINE void R(dot_block)(real *dots, real *masses, const real *x, const real *y, const real *w, int weighted, int64_t n,
-                            real shift, const R(row_params) *p, R(rowwise_kernel) kernel) {
+FL_INLINE void R(dot_block)(double *dots, double *masses, const real *x, const real *y, const real *w, int weighted, int64_t n,
+                            real shift, R(unit) unit, const R(row_params) *p, R(rowwise_kernel) kernel) {
     for (int64_t i = 0; i < n; i += LANES) {
         int m = (int)fl_min(LANES, n - i);
         FL_SIMD
         for (int l = 0; l < m; l++) {
             R(class_of) c = {x[i + l], x[i + l] - shift, 0, y[i + l], weighted ? w[i + l] : 1};
             R(dots) found;
-            c.e = R(exp_nonpositive)(c.d);
+            c.e = R(exp_in)(unit, c.x);
             found = kernel.dot(c, p);
-            dots[l] += found.dot;
-            masses[l] += found.mass;
+            dots[l] += (double)found.dot;
+            masses[l] += (double)found.mass;
         }
     }
 }
 
 FL_INLINE void R(class_block)(real *to, const real *x, const real *y, const real *w, int weighted, int64_t n, real shift,
-                              real scale, const R(row_params) *p, const R(coefficients) *k, R(rowwise_class) *of_class) {
+                              R(unit) unit, const R(row_params) *p, const R(coefficients) *k, R(rowwise_class) *of_class) {
     const R(coefficients) coefficients = *k;
     const R(row_params) params = *p;
     FL_SIMD
     for (int64_t i = 0; i < n; i++) {
         R(class_of) c = {x[i], x[i] - shift, 0, y[i], weighted ? w[i] : 1};
-        c.e = R(exp_nonpositive)(c.d);
-        to[i] = of_class(c, &params, &coefficients) * scale;
+        c.e = R(exp_in)(unit, c.x);
+        to[i] = of_class(c, &params, &coefficients);
     }
 }
 
 FL_INLINE void R(dot_row)(const fl_rowwise *job, const char *row, const char *dense, const R(row_params) *p,
-                          R(rowwise_kernel) kernel, R(summary) *s) {
+                          R(rowwise_kernel) kernel, R(unit) unit, R(summary) *s) {
     FL_ALIGNED(64) real x_buffer[FL_BLOCK], dense_buffer[FL_BLOCK];
     const real *class_weight = (const real *)job->weight;
     real shift = s->max == -REAL_INF ? 0 : s->max;
-    double dot = 0, mass = 0;
+    FL_ALIGNED(64) double dots[LANES] = {0}, masses[LANES] = {0};
     for (int64_t j = 0; j < job->classes; j += FL_BLOCK) {
         int64_t n = fl_min(job->classes - j, FL_BLOCK);
         const real *x = R(classes)(&job->input, row, j, n, (real)job->softcap, x_buffer);
         const real *y = dense ? R(classes)(&job->dense, dense, j, n, 0, dense_buffer) : x;
-        FL_ALIGNED(64) real dots[LANES] = {0}, masses[LANES] = {0};
         if (class_weight)
-            R(dot_block)(dots, masses, x, y, class_weight + j, 1, n, shift, p, kernel);
+            R(dot_block)(dots, masses, x, y, class_weight + j, 1, n, shift, unit, p, kernel);
         else
-            R(dot_block)(dots, masses, x, y, x, 0, n, shift, p, kernel);
-        dot += R(fold_lanes)(dots);
-        mass += R(fold_lanes)(masses);
+            R(dot_block)(dots, masses, x, y, x, 0, n, shift, unit, p, kernel);
     }
-    s->dot = (real)dot;
-    s->mass = (real)mass;
+    s->dot = (real)R(fold_sums)(dots);
+    s->mass = (real)R(fold_sums)(masses);
 }
 
-FL_INLINE void R(put_row)(const fl_rowwise *job, const char *row, const char *dense, int64_t at, int64_t label, real scale,
-                          real shift, const R(row_params) *p, const R(coefficients) *k, R(rowwise_kernel) kernel) {
+FL_INLINE void R(put_row)(const fl_rowwise *job, const char *row, const char *dense, int64_t at, int64_t label, real shift,
+                          R(unit) unit, const R(row_params) *p, const R(coefficients) *k, R(rowwise_kernel) kernel) {
     FL_ALIGNED(64) real x_buffer[FL_BLOCK], dense_buffer[FL_BLOCK], grad[FL_BLOCK], hess[FL_BLOCK];
     const real *class_weight = (const real *)job->weight;
     int wants_hess = job->hess.rows.data != NULL;
@@ -228,15 +237,15 @@ FL_INLINE void R(put_row)(const fl_rowwise *job, const char *row, const char *de
         const real *y = dense ? R(classes)(&job->dense, dense, j, n, 0, dense_buffer) : x;
         const real *w = class_weight ? class_weight + j : NULL;
         if (w)
-            R(class_block)(grad, x, y, w, 1, n, shift, scale, p, k, kernel.grad);
+            R(class_block)(grad, x, y, w, 1, n, shift, unit, p, k, kernel.grad);
         else
-            R(class_block)(grad, x, y, x, 0, n, shift, scale, p, k, kernel.grad);
+            R(class_block)(grad, x, y, x, 0, n, shift, unit, p, k, kernel.grad);
         if (label >= j && label < j + n)
-            grad[label - j] = k->at_target * scale;
+            grad[label - j] = k->at_target;
         if (wants_hess && w)
-            R(class_block)(hess, x, y, w, 1, n, shift, scale, p, k, kernel.hess);
+            R(class_block)(hess, x, y, w, 1, n, shift, unit, p, k, kernel.hess);
         else if (wants_hess)
-            R(class_block)(hess, x, y, x, 0, n, shift, scale, p, k, kernel.hess);
+            R(class_block)(hess, x, y, x, 0, n, shift, unit, p, k, kernel.hess);
         if (job->softcap != 0) {
             const real *plain = R(classes)(&job->input, row, j, n, 0, dense_buffer);
             R(uncap)(plain, x, n, (real)job->softcap, grad, wants_hess ? hess : NULL);
@@ -264,8 +273,9 @@ FL_INLINE void R(walk_rows)(const fl_rowwise *job, const R(group) *g, const R(ro
         int64_t at = g->first + l, label = g->active[l] ? g->label[l] : -1;
         const char *row = fl_locate(&job->input.rows, at).at;
         const char *dense = job->dense.rows.data ? fl_locate(&job->dense.rows, at).at : NULL;
-        R(summary) s = {-REAL_INF, -1, 0, 0, g->weight[l], 0, 0};
-        R(coefficients) k = {0, 0, 0, 0, 0, 0};
+        R(unit) unit = R(unit_of)(-REAL_INF);
+        R(summary) s = {-REAL_INF, 1, -1, 0, 0, g->weight[l], 0, 0, g->scale[l]};
+        R(coefficients) k = {0, 0, 0, 0, 0, 0, 0};
         real shift;
         if (!g->active[l] && !(kernel.needs & NEEDS_RANK)) {
             value[l] = 0;
@@ -282,7 +292,9 @@ FL_INLINE void R(walk_rows)(const fl_rowwise *job, const R(group) *g, const R(ro
                             : kernel.needs & NEEDS_TILT ? R(scan_tilt)(job, row)
                                                         : R(scan_plain)(job, row);
             s.max = found.max;
-            s.others = (real)(found.rest + (found.count - 1));
+            s.top = found.unit.top;
+            s.others = (real)(found.rest + (found.count - 1) * (double)s.top);
+            unit = found.unit;
             s.tilt = (real)found.tilt;
             if (kernel.needs & NEEDS_RANK) {
                 int valid = s.others == s.others;
@@ -291,7 +303,7 @@ FL_INLINE void R(walk_rows)(const fl_rowwise *job, const R(group) *g, const R(ro
             }
         }
         if (wants_dot)
-            R(dot_row)(job, row, dense, p, kernel, &s);
+            R(dot_row)(job, row, dense, p, kernel, unit, &s);
         value[l] = kernel.finish(&s, p, &k);
         if (kernel.needs & NEEDS_RANK) {
             ((real *)job->entropy)[at] = k.offset;
@@ -300,6 +312,6 @@ FL_INLINE void R(walk_rows)(const fl_rowwise *job, const R(group) *g, const R(ro
         }
         shift = s.max == -REAL_INF ? 0 : s.max;
         if (job->grad.rows.data)
-            R(put_row)(job, row, dense, at, label, g->scale[l], shift, p, &k, kernel);
+            R(put_row)(job, row, dense, at, label, shift, unit, p, &k, kernel);
     }
 }

@@ -31,7 +31,8 @@ typedef struct {
     int all_active;
     int64_t label[LANES];
     int active[LANES]; /* neither ignored nor out of range */
-    real weight[LANES], scale[LANES];
+    real weight[LANES];
+    double scale[LANES]; /* of the row's derivatives */
 } R(group);
 
 /* A tile's running sums: row i in lane i % sum_lanes. */
@@ -54,7 +55,7 @@ FL_NOINLINE void R(load_group)(const fl_rowwise *job, int64_t first, int64_t row
     const real *class_weight = (const real *)job->weight, *upstream = (const real *)job->upstream;
     g->first = first, g->rows = rows, g->all_active = 1;
     for (int l = 0; l < LANES; l++)
-        g->scale[l] = (real)job->scale * (upstream && l < rows ? upstream[first + l] : 1);
+        g->scale[l] = job->scale * (upstream && l < rows ? (double)upstream[first + l] : 1);
     for (int l = 0; l < LANES; l++)
         g->label[l] = -1, g->active[l] = l < rows, g->weight[l] = 1;
     if (needs & NEEDS_LABEL) {

@@ -1,0 +1,45 @@
+"""The machine's limits on a piece of work: reading and writing its arrays once, with all threads."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import fastloss as fl
+from fastloss import _core
+
+from .measure import Call, Contender
+from .problem import Array, Problem
+
+# Below this the time of a call is not the time of its memory.
+LEAST_BYTES = 1 << 20
+
+
+def limit(problem: Problem) -> Contender | None:
+    """Read all that the work reads and write as much as it writes, past the caches.
+
+    As many arrays are copied as are written, from those that are read; the others are only read. None for
+    work that is too small or does not read all of its input.
+    """
+    if problem.gathers or problem.bytes < LEAST_BYTES:
+        return None
+    copied = list(zip(problem.reads, problem.writes, strict=False))
+    return Contender(_pass(copied, problem.reads[len(copied) :]))
+
+
+def _pass(copied: list[tuple[Array, Array]], read: tuple[Array, ...]) -> Call:
+    pairs = [(raw(source), raw(destination)) for source, destination in copied]
+    rest = [raw(array) for array in read]
+
+    def call() -> None:
+        threads = fl.get_num_threads()
+        for source, destination in pairs:
+            _core.copy_probe(source, destination, threads)
+        for array in rest:
+            _core.read_probe(array, threads)
+
+    return call
+
+
+def raw(array: Array) -> Array:
+    """The bytes of a contiguous array."""
+    return array.reshape(-1).view(np.uint8)

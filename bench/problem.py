@@ -1,0 +1,103 @@
+"""The arrays of one piece of work: made once, the same ones for everything that is measured on them."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .work import Work
+
+Array = NDArray[Any]
+
+# Pointwise losses whose target is 0 or 1.
+BITS = {"binary_cross_entropy", "binary_cross_entropy_with_logits", "sigmoid_focal_loss"}
+# Losses that read one number of each row.
+GATHERS = {"nll_loss"}
+
+
+def dtype_of(name: str) -> np.dtype[Any] | None:
+    """The NumPy dtype of that name; None for bfloat16 where ml_dtypes is not installed."""
+    if name != "bfloat16":
+        return np.dtype(name)
+    return np.dtype(import_module("ml_dtypes").bfloat16) if find_spec("ml_dtypes") else None
+
+
+class Problem:
+    """The arguments of one piece of work and room for what it writes."""
+
+    def __init__(self, work: Work, dtype: np.dtype[Any], seed: int = 0) -> None:
+        self.work = work
+        self.dtype = dtype
+        self._random = np.random.default_rng(seed)
+        self.arguments: tuple[Array, ...] = tuple(map(self._argument, self._required()))
+        self.keywords: dict[str, Any] = {} if work.axis == -1 else {"axis": work.axis}
+        self._shape_rows()
+        self.wide_value = self._has_wide_value()
+        gradient = work.mode == "value_and_grad"
+        # A value as large as the input has no gradient by itself: one comes from upstream.
+        self.upstream = self._normal() if gradient and self.wide_value else None
+        if self.upstream is not None:
+            self.keywords["grad_output"] = self.upstream
+        # Touched here, so that no page is new to whoever writes it.
+        self.writes = tuple(np.full(work.shape, 1, dtype) for _ in range(self.wide_value + gradient))
+
+    @property
+    def input(self) -> Array:
+        """The prediction."""
+        return self.arguments[0]
+
+    @property
+    def reads(self) -> tuple[Array, ...]:
+        """The arrays that the work is about."""
+        return self.arguments if self.upstream is None else (*self.arguments, self.upstream)
+
+    @property
+    def gathers(self) -> bool:
+        """Whether the work needs no more than a number of each row."""
+        return self.work.loss in GATHERS
+
+    @property
+    def bytes(self) -> int:
+        """Bytes read plus bytes written, every array once."""
+        read = self.arguments[1:] if self.gathers else self.reads
+        return sum(array.nbytes for array in (*read, *self.writes))
+
+    def _required(self) -> list[str]:
+        parameters = inspect.signature(self.work.function).parameters.values()
+        return [each.name for each in parameters if each.default is each.empty]
+
+    def _normal(self) -> Array:
+        return (2 * self._random.standard_normal(self.work.shape, np.float32)).astype(self.dtype, copy=False)
+
+    def _argument(self, name: str) -> Array:
+        work = self.work
+        if name != "target":
+            return self._normal()
+        if work.function.family == "rowwise":
+            rows = list(work.shape)
+            classes = rows.pop(work.axis)
+            return self._random.integers(classes, size=rows)
+        if work.loss in BITS:
+            return self._random.integers(2, size=work.shape, dtype=np.uint8).astype(self.dtype)
+        return self._normal()
+
+    def _shape_rows(self) -> None:
+        """Give the rows what is hardest about them."""
+        if self.work.data == "confident":
+            np.put_along_axis(self.input, self.arguments[1][..., None], 20, axis=-1)
+        elif self.work.data == "rising":
+            self.input[...] += np.linspace(0, 60, self.work.shape[-1], dtype=self.dtype)
+
+    def _has_wide_value(self) -> bool:
+        """Whether the value has one number per number of the input, found out on a few of them."""
+        few = np.ones((2,) * len(self.work.shape), np.float32)
+        labels = few.argmin(self.work.axis)
+        indices = self.work.function.family == "rowwise"
+        arguments = [few, *(labels if indices else few for _ in self.arguments[1:])]
+        value = self.work.function(*arguments, **self.keywords)
+        return bool(np.shape(value) == few.shape)

@@ -1,0 +1,50 @@
+"""Every example runs: the docstrings of every module that imports here, and the README's blocks of Python."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import fastloss
+
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages(fastloss.__path__, "fastloss.")
+    if not module.name.endswith("__main__")
+]
+README = Path(__file__).parents[1] / "README.md"
+FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+
+
+@pytest.mark.parametrize("name", ["fastloss", *MODULES])
+def test_docstrings(name):
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        pytest.skip(f"needs {error.name}")
+    assert doctest.testmod(module, optionflags=FLAGS).failed == 0
+
+
+@pytest.mark.skipif(not README.exists(), reason="needs the README")
+def test_readme(monkeypatch, tmp_path):
+    """The blocks run one after the other in one namespace; those with prompts are checked."""
+    monkeypatch.chdir(tmp_path)
+    namespace: dict = {}
+    blocks = re.findall(
+        r"^```(?:python|pycon)\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    assert blocks
+    for number, block in enumerate(blocks):
+        if ">>> " in block:
+            test = doctest.DocTestParser().get_doctest(
+                block, namespace, f"README block {number}", str(README), 0
+            )
+            assert doctest.DocTestRunner(optionflags=FLAGS).run(test, clear_globs=False).failed == 0
+            namespace = test.globs
+        else:
+            exec(compile(block, f"README block {number}", "exec"), namespace)

@@ -1,0 +1,44 @@
+"""Gradients and Hessians against the reference: every loss, variant, dtype, reduction, instruction set."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cases import ALL, samples, strided
+from helpers import DIFFERENTIABLE, DTYPES, assert_same, assert_ulp, compute_dtype, every_isa, reductions
+
+from fastloss.loss import LOSSES
+
+
+@every_isa
+@pytest.mark.parametrize("name", DTYPES)
+@pytest.mark.parametrize(("loss", "variant"), [case for case in ALL if case[0] in DIFFERENTIABLE])
+def test_gradient_is_the_reference(loss: str, variant: int, name: str, isa: str) -> None:
+    function = LOSSES[loss]
+    for arguments, terms, _, scale in samples(loss, variant, name, function.family):
+        only_value = {key: value for key, value in arguments.items() if key != "grad_output"}
+        for reduction in reductions(function):
+            value, grad = function.value_and_grad(**arguments, **reduction)
+            assert_same(value, function(**only_value, **reduction))
+            divisor = terms.denominator if reduction.get("reduction") == "mean" else 1.0
+            _, expected = function.reference.value_and_grad(**arguments, **reduction)
+            grads, expecteds = (each if isinstance(each, tuple) else (each,) for each in (grad, expected))
+            for got, want in zip(grads, expecteds, strict=True):
+                assert got.dtype == arguments["input"].dtype
+                assert_ulp(got, want, scale=np.divide(scale, divisor) if divisor else 0.0)
+        for turned in strided(arguments):
+            total = {"reduction": "sum"} if reductions(function)[0] else {}
+            assert_ulp(function.value_and_grad(**turned, **total)[1], terms.grads[0], scale=scale)
+
+
+@every_isa
+@pytest.mark.parametrize("name", DTYPES)
+@pytest.mark.parametrize(("loss", "variant"), [case for case in ALL if hasattr(LOSSES[case[0]], "grad_hess")])
+def test_hessian_is_the_reference(loss: str, variant: int, name: str, isa: str) -> None:
+    function = LOSSES[loss]
+    for arguments, terms, _, scale in samples(loss, variant, name, function.family):
+        grad, hess = function.grad_hess(**arguments)
+        assert grad.dtype == hess.dtype == compute_dtype(name)
+        assert_ulp(grad, terms.grads[0], scale=scale)
+        # A product of two numbers that are allowed 4 ulp each.
+        assert_ulp(hess, terms.hess, ulps=8, scale=scale)

@@ -1,0 +1,41 @@
+"""Each instruction set's object defines its table alone and calls only libm and memcpy's family."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+OBJECTS = sorted(Path(__file__).parents[1].glob("build/temp*/csrc/isa/*.o"))
+LIBM = re.compile(
+    r"(exp|exp2|expm1|log|log1p|log2|tanh|cosh|pow|sqrt|fma|ldexp|fabs|fmax|fmin|rint|nearbyint|floor)[fl]?"
+)
+LIBC = re.compile(r"mem(cpy|set|move|cmp)")
+
+pytestmark = [
+    pytest.mark.skipif(not shutil.which("nm"), reason="needs nm"),
+    pytest.mark.skipif(not OBJECTS, reason="needs the objects of a build in place"),
+]
+
+
+def symbols(path, *options):
+    done = subprocess.run(["nm", "-P", "-g", *options, str(path)], capture_output=True, text=True, check=True)
+    # On macOS every C name begins with an underscore.
+    return {line.split()[0].removeprefix("_") for line in done.stdout.splitlines()}
+
+
+@pytest.mark.parametrize("path", OBJECTS, ids=lambda path: path.stem)
+def test_defines_its_table_alone(path):
+    assert symbols(path, "--defined-only") == {f"fl_table_{path.stem}"}
+
+
+@pytest.mark.parametrize("path", OBJECTS, ids=lambda path: path.stem)
+def test_calls_mathematics_and_memory_alone(path):
+    undefined = symbols(path, "--undefined-only")
+    if any(name.startswith(("_asan", "_ubsan")) for name in undefined):
+        pytest.skip("built with sanitizers")
+    foreign = {name for name in undefined if not (LIBM.fullmatch(name) or LIBC.fullmatch(name))}
+    assert foreign <= {"GLOBAL_OFFSET_TABLE_"}

@@ -1,0 +1,124 @@
+"""out=: where a gradient is written, also into the input itself, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cases import CASES
+from helpers import DIFFERENTIABLE, DTYPES, assert_same, dtype
+
+import fastloss as fl
+from fastloss.loss import LOSSES
+
+CE = fl.cross_entropy
+
+
+def drawn(name, dtype_name, variant, classes=70):
+    shape = (70, classes)
+    return CASES[name].draw(CASES[name].variants[variant], np.random.default_rng(5), shape, dtype_name)
+
+
+@pytest.mark.parametrize("classes", [5, 70, 1500])
+@pytest.mark.parametrize("dtype_name", DTYPES)
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_out_is_written_and_returned(name, dtype_name, classes):
+    for variant in range(len(CASES[name].variants)):
+        arguments = drawn(name, dtype_name, variant, classes)
+        value, grad = LOSSES[name].value_and_grad(**arguments)
+        out = np.full_like(grad, 7)
+        for _ in range(2):  # fresh, then reused
+            got = LOSSES[name].value_and_grad(**arguments, out=out)
+            assert got[1] is out
+            assert_same(got, (value, grad))
+        strided = np.zeros((140, 2 * classes), grad.dtype)[::2, ::-2]
+        got = LOSSES[name].value_and_grad(**arguments, out=strided)
+        assert got[1] is strided
+        assert_same(got, (value, grad))
+        own = arguments["input"].copy()
+        got = LOSSES[name].value_and_grad(**{**arguments, "input": own}, out=own)
+        assert got[1] is own
+        assert_same(got, (value, grad))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("classes", [5, 200])
+def test_in_place_along_any_axis(axis, classes):
+    x = (
+        np.random.default_rng(0)
+        .normal(size=[classes if a == axis else 30 for a in range(3)])
+        .astype(np.float32)
+    )
+    t = np.random.default_rng(0).integers(0, classes, (30, 30))
+    value, grad = CE.value_and_grad(x, t, axis=axis)
+    assert_same(CE.value_and_grad(x, t, axis=axis, out=x), (value, grad))
+
+
+def test_in_place_of_a_strided_input():
+    x = np.random.default_rng(0).normal(size=(60, 300))[::-2, ::3]
+    t = np.arange(30)
+    expected = CE.value_and_grad(x.copy(), t)
+    assert_same(CE.value_and_grad(x, t, out=x), expected)
+
+
+def unless_refused(call):
+    """What a call returns, or None when it says that it does not write there."""
+    try:
+        return call()
+    except ValueError as error:
+        if "out" not in str(error):
+            raise
+        return None
+
+
+@pytest.mark.parametrize("name", ["mse_loss", "cross_entropy"])
+@pytest.mark.parametrize("shift", [1, 7, 64, -1, -64])
+@pytest.mark.parametrize("length", [50, 3000])
+def test_overlapping_but_shifted_is_right_or_refused(name, shift, length):
+    rows = 30
+    block = np.random.default_rng(0).normal(size=rows * length + 128).astype(np.float32)
+    x = block[64 : 64 + rows * length].reshape(rows, length)
+    out = block[64 + shift : 64 + shift + rows * length].reshape(rows, length)
+    t = np.arange(rows) if name == "cross_entropy" else np.float32(0.5)
+    before = block.copy()
+    expected = LOSSES[name].value_and_grad(x.copy(), t)
+    got = unless_refused(lambda: LOSSES[name].value_and_grad(x, t, out=out))
+    assert_same(got or block, expected if got else before)
+
+
+def test_target_in_out_is_right_or_refused():
+    x = np.random.default_rng(0).normal(size=(500, 3000)).astype(np.float32)
+    t = np.random.default_rng(1).random((500, 3000)).astype(np.float32)
+    for loss in (fl.mse_loss, fl.cross_entropy):
+        expected = loss.value_and_grad(x, t)
+        out = t.copy()
+        got = unless_refused(lambda loss=loss, out=out: loss.value_and_grad(x, out, out=out))
+        assert_same(got or out, expected if got else t)
+
+
+@pytest.mark.parametrize("dtype_name", DTYPES)
+def test_what_is_refused(dtype_name):
+    x = np.zeros((4, 3), dtype(dtype_name))
+    t = np.zeros(4, int)
+    locked = np.zeros_like(x)
+    locked.flags.writeable = False
+    other = np.zeros((4, 3), np.float32 if dtype_name == "float64" else np.float64)
+    for out, error in [
+        (np.zeros((3, 4), x.dtype), ValueError),
+        (np.zeros(12, x.dtype), ValueError),
+        (locked, ValueError),
+        (other, (TypeError, ValueError)),
+        (np.zeros((4, 3), int), (TypeError, ValueError)),
+        (x.tolist(), (TypeError, ValueError)),
+    ]:
+        with pytest.raises(error, match="out"):
+            CE.value_and_grad(x, t, out=out)
+
+
+def test_hessian_out():
+    x, t = np.zeros((4, 3), np.float32), np.zeros(4, int)
+    expected = CE.grad_hess(x, t)
+    out = (np.empty_like(x), np.empty_like(x))
+    got = CE.grad_hess(x, t, out=out)
+    assert got[0] is out[0]
+    assert got[1] is out[1]
+    assert_same(got, expected)

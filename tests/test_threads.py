@@ -1,0 +1,211 @@
+"""The same bits however the work is shared, and threads that survive a fork and each other."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from cases import ALL, CASES
+from helpers import DTYPES, assert_same, everything
+
+import fastloss as fl
+from fastloss import _core
+from fastloss.loss import LOSSES
+
+# Large enough for threads, and not a multiple of any lane, block or tile.
+LARGE = {"pointwise": [(200_003,)], "rowwise": [(20_011, 10), (207, 1000), (9, 20_001)]}
+# Every variant in float32, the plain one in every other dtype.
+TRIED = [(*case, "float32") for case in ALL] + [(name, 0, each) for name in LOSSES for each in DTYPES[1:]]
+
+
+def drawn(name, variant, dtype_name, shape):
+    return CASES[name].draw(CASES[name].variants[variant], np.random.default_rng(1), shape, dtype_name)
+
+
+@pytest.mark.parametrize(("name", "variant", "dtype_name"), TRIED)
+def test_number_of_threads(name, variant, dtype_name):
+    for shape in LARGE[LOSSES[name].family]:
+        arguments = drawn(name, variant, dtype_name, shape)
+        with fl.num_threads(1):
+            expected = everything(name, **arguments)
+        for threads in (2, 3, 7):
+            with fl.num_threads(threads):
+                assert_same(everything(name, **arguments), expected)
+
+
+@pytest.mark.skipif(not {"avx2", "avx512"} <= set(_core.isas()), reason="needs two instruction sets with FMA")
+@pytest.mark.parametrize(("name", "variant", "dtype_name"), TRIED)
+def test_instruction_set(name, variant, dtype_name):
+    before = fl.config()["isa"]
+    for shape in LARGE[LOSSES[name].family]:
+        arguments = drawn(name, variant, dtype_name, shape)
+        answers = []
+        try:
+            for isa in ("avx2", "avx512"):
+                _core.use_isa(isa)
+                answers.append(everything(name, **arguments))
+        finally:
+            _core.use_isa(before)
+        assert_same(*answers)
+
+
+def shifted(x, by):
+    """The same array, ``by`` elements away from a 64-byte boundary."""
+    raw = np.zeros(x.nbytes + 64 * 17 + 64, np.uint8)
+    start = -raw.ctypes.data % 64 + by * x.itemsize
+    view = raw[start : start + x.nbytes].view(x.dtype).reshape(x.shape)
+    view[...] = x
+    return view
+
+
+@pytest.mark.parametrize("dtype_name", DTYPES)
+@pytest.mark.parametrize("name", LOSSES)
+def test_alignment(name, dtype_name, isa):
+    for shape in [(3000,)] if LOSSES[name].family == "pointwise" else [(70, 10), (3, 1100)]:
+        arguments = drawn(name, 0, dtype_name, shape)
+        expected = everything(name, **arguments)
+        for by in range(1, 16):
+            moved = {key: shifted(item, by) for key, item in arguments.items()}
+            assert_same(everything(name, **moved), expected)
+
+
+@pytest.mark.parametrize("dtype_name", DTYPES)
+@pytest.mark.parametrize("classes", [2, 10, 64, 65, 1500])
+@pytest.mark.parametrize(
+    "name", [name for name, loss in LOSSES.items() if loss.family == "rowwise" and name != "perplexity"]
+)
+def test_batching(name, classes, dtype_name, isa):
+    """A row by itself, in any part of a batch and in the whole batch is the same."""
+    rows = 71
+    for variant in range(len(CASES[name].variants)):
+        arguments = drawn(name, variant, dtype_name, (rows, classes))
+        together = unreduced(name, arguments)
+        for part in [slice(i, i + 1) for i in (0, 31, 32, 70)] + [slice(0, 33), slice(5, 69), slice(40, 71)]:
+            some = {
+                key: item[part] if np.ndim(item) and len(item) == rows else item
+                for key, item in arguments.items()
+            }
+            assert_same(unreduced(name, some), tuple(each[part] for each in together))
+
+
+def unreduced(name, arguments):
+    loss = LOSSES[name]
+    options = {"reduction": "none"} if name in ("cross_entropy", "nll_loss", "entropy") else {}
+    if not hasattr(loss, "value_and_grad"):
+        return tuple(loss(**arguments))
+    return loss.value_and_grad(**arguments, **options)
+
+
+@pytest.mark.parametrize("name", ["mse_loss", "binary_cross_entropy_with_logits"])
+@pytest.mark.parametrize("dtype_name", DTYPES)
+def test_batching_of_elements(name, dtype_name, isa):
+    arguments = drawn(name, 1, dtype_name, (70_001,))
+    value, grad = LOSSES[name].value_and_grad(**arguments, reduction="none")
+    for part in (slice(0, 1), slice(3, 40), slice(65_530, 65_541), slice(17, 70_001)):
+        some = {key: item[part] for key, item in arguments.items()}
+        assert_same(LOSSES[name].value_and_grad(**some, reduction="none"), (value[part], grad[part]))
+
+
+# --- fork and Python's threads
+
+
+@pytest.fixture(scope="module")
+def every_entry_point():
+    calls = [
+        (name, drawn(name, 0, "float32", shape))
+        for name, loss in LOSSES.items()
+        for shape in LARGE[loss.family]
+    ]
+    return lambda: tuple(everything(name, **arguments) for name, arguments in calls)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_fork_after_threads(every_entry_point):
+    with fl.num_threads(2):
+        before = every_entry_point()
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                assert_same(every_entry_point(), before)
+                code = 0
+            finally:
+                os._exit(code)
+        assert finished(child) == 0
+        assert_same(every_entry_point(), before)
+
+
+def finished(child, seconds=60):
+    """Exit status of a child that has to end in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return status
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    pytest.fail("the forked child hangs")
+
+
+def test_many_python_threads_at_once(every_entry_point):
+    expected = every_entry_point()
+    with ThreadPoolExecutor(8) as pool:
+        for answer in pool.map(lambda _: every_entry_point(), range(8)):
+            assert_same(answer, expected)
+
+
+# --- the interface
+
+
+def test_set_and_get():
+    before = fl.get_num_threads()
+    try:
+        fl.set_num_threads(3)
+        assert fl.get_num_threads() == 3
+        with fl.num_threads(1):
+            assert fl.get_num_threads() == 1
+            with fl.num_threads(2):
+                assert fl.get_num_threads() == 2
+            assert fl.get_num_threads() == 1
+        assert fl.get_num_threads() == 3
+        with pytest.raises(ZeroDivisionError), fl.num_threads(2):
+            _ = 1 / 0
+        assert fl.get_num_threads() == 3
+    finally:
+        fl.set_num_threads(before)
+
+
+@pytest.mark.parametrize("bad", [0, -1])
+def test_number_out_of_range(bad):
+    with pytest.raises(ValueError, match=str(bad)):
+        fl.set_num_threads(bad)
+    with pytest.raises(ValueError, match=str(bad)), fl.num_threads(bad):
+        pass
+
+
+@pytest.mark.parametrize("bad", [1.5, "2", None])
+def test_number_of_another_type(bad):
+    with pytest.raises(TypeError):
+        fl.set_num_threads(bad)
+
+
+def test_config_tells_threads_and_isa(capsys):
+    config = fl.config()
+    assert config["isa"] in _core.isas()
+    fl.show_config()
+    shown = capsys.readouterr().out
+    assert fl.__version__ in shown
+    assert config["isa"] in shown
+
+
+def test_unknown_isa_is_refused():
+    before = fl.config()["isa"]
+    with pytest.raises(ValueError, match="mmx"):
+        _core.use_isa("mmx")
+    assert fl.config()["isa"] == before
