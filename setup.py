@@ -49,17 +49,14 @@ COMMON = {
 X86_64_ISAS = {
     "unix": {
         "avx512": words(
-            "-march=x86-64 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c"
-            " -mprefer-vector-width=512"
+            "-march=x86-64 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512"
         ),
         "avx2": words("-march=x86-64 -mavx2 -mfma -mf16c"),
         "base": words("-march=x86-64 -msse4.2 -mpopcnt"),
     },
     "msvc": {"avx512": ["/arch:AVX512"], "avx2": ["/arch:AVX2"], "base": []},
 }
-SANITIZE = words(
-    "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g -O1"
-)
+SANITIZE = words("-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g -O1")
 
 OPENMP_PROBE = """
 #include <omp.h>
@@ -80,9 +77,7 @@ def openmp_spellings(family: str) -> list[tuple[list[str], list[str]]]:
     if MACOS:  # Apple's clang comes without a runtime: take Homebrew's, or what CPPFLAGS and LDFLAGS point to
         include, lib = [], []
         if brew := shutil.which("brew"):
-            prefix = subprocess.run(
-                [brew, "--prefix", "libomp"], capture_output=True, text=True
-            ).stdout.strip()
+            prefix = subprocess.run([brew, "--prefix", "libomp"], capture_output=True, text=True).stdout.strip()
             include, lib = [f"-I{prefix}/include"], [f"-L{prefix}/lib"]
         spellings.insert(0, (["-Xpreprocessor", "-fopenmp", *include], [*lib, "-lomp"]))
     return spellings

@@ -25,9 +25,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--all", action="store_true", help="also the losses that have no goals")
     parser.add_argument("--list", action="store_true", help="print the names of the work and stop")
     parser.add_argument("--rounds", type=int, default=15, help="turns of each contender (%(default)s)")
-    parser.add_argument(
-        "--seconds", type=float, default=4, help="of each contender, whatever the rounds (%(default)s)"
-    )
+    parser.add_argument("--seconds", type=float, default=4, help="of each contender, whatever the rounds (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="three rounds, and one turn for what is slow")
     parser.add_argument("--threads", type=int, help="of fastloss, the limits and torch")
     parser.add_argument("--peers", default=",".join(peers.PEERS), help="comma-separated, of %(default)s")

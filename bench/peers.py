@@ -95,9 +95,7 @@ def plain_numpy(problem: Problem) -> Contender | None:
 
     def call() -> Any:
         real = np.float64 if problem.dtype == np.float64 else np.float32
-        x, *rest = (
-            each.astype(real, copy=False) if each is not labels else each for each in problem.arguments
-        )
+        x, *rest = (each.astype(real, copy=False) if each is not labels else each for each in problem.arguments)
         return function(x, *rest, problem.work.axis, gradient)
 
     return Contender(call)

@@ -127,9 +127,7 @@ def summary(results: Iterable[Result]) -> Table:
         medians = {name: quantity(sample.median, result.unit) for name, sample in result.samples.items()}
         rivals = [name for name in PEERS if name in medians]
         best = min(rivals, key=lambda name: result.samples[name].median, default=None)
-        cells = {
-            name: f"{ratio:.2f}" for name in ("limit", "peer") if timed and (ratio := result.ratio(name))
-        }
+        cells = {name: f"{ratio:.2f}" for name in ("limit", "peer") if timed and (ratio := result.ratio(name))}
         outcomes = {outcome.goal.measure: outcome for outcome in result.outcomes}
         cells |= {measure: comparison(outcome) for measure, outcome in outcomes.items()}
         table.rows.append(
@@ -155,9 +153,7 @@ def medians(results: Iterable[Result]) -> Table:
     table = Table("Medians", ["work", *used])
     for result in timed:
         found = [result.samples.get(name) for name in used]
-        table.rows.append(
-            [result.name, *("" if each is None else quantity(each.median, "s") for each in found)]
-        )
+        table.rows.append([result.name, *("" if each is None else quantity(each.median, "s") for each in found)])
     return table
 
 

@@ -91,11 +91,7 @@ class Result:
             "unit": self.unit,
             "bytes": self.bytes,
             "samples": {name: sample.summary() for name, sample in self.samples.items()},
-            **(
-                {"time_over_limit": self.ratio("limit"), "fastest_peer_over_time": self.ratio("peer")}
-                if timed
-                else {}
-            ),
+            **({"time_over_limit": self.ratio("limit"), "fastest_peer_over_time": self.ratio("peer")} if timed else {}),
             "goals": [outcome.as_dict() for outcome in self.outcomes],
             "notes": self.notes,
         }
@@ -198,10 +194,7 @@ def run_scaling(work: Work, plan: Plan, threads: int) -> Result:
         for count, way in ways.items()
     }
     result.samples = samples = interleave(contenders, plan)
-    gains = {
-        name: samples[f"{name}, {ways[1]}"].median / samples[f"{name}, {ways[threads]}"].median
-        for name in calls
-    }
+    gains = {name: samples[f"{name}, {ways[1]}"].median / samples[f"{name}, {ways[threads]}"].median for name in calls}
     result.outcomes = [Outcome(goal, gains[FASTLOSS]) for goal in work.goals]
     if LIMIT in gains:
         result.notes.append(f"the machine's own bandwidth gains {gains[LIMIT]:.2f}")

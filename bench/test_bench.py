@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from fastloss.loss import LOSSES
 
 from .problem import Problem, dtype_of

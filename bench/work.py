@@ -71,10 +71,7 @@ def goals(**bounds: float) -> Goals:
 
 def both(loss: str, shape: tuple[int, ...], value: Goals = (), grad: Goals = (), **more: Any) -> list[Work]:
     """The value of a loss and its value with gradient, each with its own goals."""
-    return [
-        Work(loss, shape, mode, goals=bounds, **more)
-        for mode, bounds in zip(MODES, (value, grad), strict=True)
-    ]
+    return [Work(loss, shape, mode, goals=bounds, **more) for mode, bounds in zip(MODES, (value, grad), strict=True)]
 
 
 def modes(loss: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@
 #define FL_NOINLINE static __attribute__((noinline, unused))
 #define FL_PRAGMA(text) _Pragma(#text)
 #define FL_SIMD FL_PRAGMA(omp simd)
-#define FL_SIMD_REDUCE(operator, name) FL_PRAGMA(omp simd reduction(operator : name))
+#define FL_SIMD_REDUCE(operator, name) FL_PRAGMA(omp simd reduction(operator: name))
 #define FL_ALIGNED(bytes) __attribute__((aligned(bytes)))
 #define FL_PREFETCH(address) __builtin_prefetch(address)
 #endif

@@ -6,20 +6,17 @@
 #include <stdint.h>
 
 enum {
-    FL_MAX_DIM = 64,       /* as NumPy 2 */
-    FL_BLOCK = 1024,       /* elements handled at once, from the L1 cache */
-    FL_TILE = 65536,       /* elements of a tile: the unit of work and of determinism */
-    FL_NARROW = 64,        /* rows of at most so many classes are handled 32 rows at once */
-    FL_MAX_OPERANDS = 5,   /* of a pointwise loss, its weight included */
-    FL_MAX_GRADS = 3,      /* prediction arguments of a loss */
+    FL_MAX_DIM = 64,     /* as NumPy 2 */
+    FL_BLOCK = 1024,     /* elements handled at once, from the L1 cache */
+    FL_TILE = 65536,     /* elements of a tile: the unit of work and of determinism */
+    FL_NARROW = 64,      /* rows of at most so many classes are handled 32 rows at once */
+    FL_MAX_OPERANDS = 5, /* of a pointwise loss, its weight included */
+    FL_MAX_GRADS = 3,    /* prediction arguments of a loss */
     FL_MAX_PARAMS = 8
 };
 
 /* Storage: how an element lies in memory. bool is FL_U8. */
-typedef enum {
-    FL_F32, FL_F64, FL_F16, FL_BF16,
-    FL_I8, FL_U8, FL_I16, FL_U16, FL_I32, FL_U32, FL_I64, FL_U64
-} fl_dtype;
+typedef enum { FL_F32, FL_F64, FL_F16, FL_BF16, FL_I8, FL_U8, FL_I16, FL_U16, FL_I32, FL_U32, FL_I64, FL_U64 } fl_dtype;
 
 /* An array of any layout, walked in C order; strides are in bytes and may be zero or negative. Dimensions that can be
  * walked as one are one; an array that is one number has none. */
@@ -72,8 +69,8 @@ typedef struct {
 typedef struct {
     int64_t count, classes;
     fl_matrix input;
-    fl_matrix dense;     /* probability targets, or the upstream gradient of a row-valued function */
-    fl_array label;      /* class indices, one per row */
+    fl_matrix dense;      /* probability targets, or the upstream gradient of a row-valued function */
+    fl_array label;       /* class indices, one per row */
     const void *upstream; /* factor of each row's gradient, of the compute dtype; NULL: 1 */
     const void *weight;   /* of each class, likewise */
     double weight_sum;
@@ -83,7 +80,7 @@ typedef struct {
     double softcap; /* 0: none */
     double scale;
     int stream;
-    void *value;         /* one per row, of the compute dtype */
+    void *value; /* one per row, of the compute dtype */
     void *entropy, *logsumexp;
     int64_t *rank, *prediction;
     fl_matrix grad, hess;
@@ -124,8 +121,8 @@ typedef struct {
 /* driver.c */
 void fl_init(void);
 int fl_has_openmp(void);
-int fl_can_thread(void);                             /* 0 in a forked child, and without OpenMP */
-int fl_max_threads(void);                            /* what a call uses that asks for 0 threads */
+int fl_can_thread(void);                            /* 0 in a forked child, and without OpenMP */
+int fl_max_threads(void);                           /* what a call uses that asks for 0 threads */
 int fl_run(const fl_work *work, fl_partial *total); /* 0, or -1 without memory */
 
 /* dispatch.c: the tables of this build, best first, and whether this machine can run one. */

@@ -56,9 +56,9 @@ static void copy_tile(const void *job, int64_t first, int64_t count, fl_partial 
 const fl_table FL_NAME(fl_table_, FL_ISA) = {
     FL_STRING(FL_ISA),
     {
-#define POINTWISE(name, operands, grads)                                                                              \
-    {{r32_##name##_tile_FL_MODE_VALUE, r64_##name##_tile_FL_MODE_VALUE},                                              \
-     {r32_##name##_tile_FL_MODE_GRAD, r64_##name##_tile_FL_MODE_GRAD},                                                \
+#define POINTWISE(name, operands, grads)                                                                               \
+    {{r32_##name##_tile_FL_MODE_VALUE, r64_##name##_tile_FL_MODE_VALUE},                                               \
+     {r32_##name##_tile_FL_MODE_GRAD, r64_##name##_tile_FL_MODE_GRAD},                                                 \
      {r32_##name##_tile_FL_MODE_HESS, r64_##name##_tile_FL_MODE_HESS}},
 #define ROWWISE(name)
 #include "losses.def"

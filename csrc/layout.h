@@ -34,9 +34,16 @@ FL_INLINE fl_run_at fl_locate(const fl_array *array, int64_t index) {
 
 FL_INLINE int64_t fl_itemsize(int dtype) {
     switch (dtype) {
-    case FL_F64: case FL_I64: case FL_U64: return 8;
-    case FL_F32: case FL_I32: case FL_U32: return 4;
-    case FL_F16: case FL_BF16: case FL_I16: case FL_U16: return 2;
+    case FL_F64:
+    case FL_I64:
+    case FL_U64: return 8;
+    case FL_F32:
+    case FL_I32:
+    case FL_U32: return 4;
+    case FL_F16:
+    case FL_BF16:
+    case FL_I16:
+    case FL_U16: return 2;
     default: return 1;
     }
 }
@@ -69,7 +76,10 @@ FL_INLINE uint64_t fl_get_raw(const char *from, int bytes, int swapped) {
 
 FL_INLINE void fl_put_raw(char *to, uint64_t value, int bytes, int swapped) {
     for (int i = 0; i < bytes; i++) {
-        union { uint16_t word; unsigned char first; } order = {1};
+        union {
+            uint16_t word;
+            unsigned char first;
+        } order = {1};
         int little = order.first == 1;
         int place = little != swapped ? i : bytes - 1 - i;
         to[place] = (char)(value >> (8 * i));

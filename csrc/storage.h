@@ -57,7 +57,8 @@ FL_NOINLINE void R(load)(int dtype, const char *from, int64_t stride, int swappe
 
 /* Whether elements at this address and stride can be read or written in place as reals. */
 FL_INLINE int R(is_direct)(int dtype, const char *at, int64_t stride, int swapped) {
-    return dtype == REAL_DTYPE && stride == (int64_t)sizeof(real) && !swapped && ((uintptr_t)at & (sizeof(real) - 1)) == 0;
+    return dtype == REAL_DTYPE && stride == (int64_t)sizeof(real) && !swapped &&
+           ((uintptr_t)at & (sizeof(real) - 1)) == 0;
 }
 
 FL_INLINE uint64_t R(put_bits)(int dtype, real x) {
@@ -67,7 +68,10 @@ FL_INLINE uint64_t R(put_bits)(int dtype, real x) {
     case FL_F32: return r32_to_bits((float)x);
     case FL_F16: return fl_f32_to_f16((float)x);
     case FL_BF16: return fl_f32_to_bf16((float)x);
-    default: wide = (double)x; memcpy(&raw, &wide, 8); return raw;
+    default:
+        wide = (double)x;
+        memcpy(&raw, &wide, 8);
+        return raw;
     }
 }
 

@@ -71,7 +71,8 @@ def bfloat16() -> np.dtype[Any]:
         import ml_dtypes
     except ImportError:
         return _BFLOAT16_BITS
-    return np.dtype(ml_dtypes.bfloat16)
+    dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    return dtype
 
 
 def _refuse(found: Array, loss: str, name: str, wanted: str) -> NoReturn:
@@ -159,8 +160,8 @@ def bad_label(found: Array, row: int, classes: int, loss: str, name: str) -> Ind
     """The error for a label out of range."""
     position = np.unravel_index(row, found.shape)
     label = found[position]
-    where = ", ".join(str(int(i)) for i in position)
-    return IndexError(f"{loss}: {name}[{where}] is {int(label)}, out of range for {classes} classes")
+    where = f"[{', '.join(str(int(i)) for i in position)}]" if position else ""
+    return IndexError(f"{loss}: {name}{where} is {int(label)}, out of range for {classes} classes")
 
 
 def class_weight(value: Any, classes: int, double: bool, loss: str) -> Array:

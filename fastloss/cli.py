@@ -85,8 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument(
         "--json",
         metavar="FILE",
-        help="also write the figures to FILE as JSON (infinite and NaN as null); "
-        "with -, only that, to standard output",
+        help="also write the figures to FILE as JSON (infinite and NaN as null); with -, only that, to standard output",
     )
     common.add_argument("--quiet", action="store_true", help="show no progress")
     common.add_argument("--threads", type=_positive, metavar="N", help="number of threads")
@@ -105,12 +104,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--ignore-index", type=int, default=-100, metavar="LABEL", help="leave these rows out (default: -100)"
     )
-    evaluate.add_argument(
-        "--top-k", type=_positive, default=5, metavar="K", help="for the top-k accuracy (default: 5)"
-    )
-    evaluate.add_argument(
-        "--dtype", choices=["bfloat16"], help="what 2-byte logits are that NumPy has no dtype for"
-    )
+    evaluate.add_argument("--top-k", type=_positive, default=5, metavar="K", help="for the top-k accuracy (default: 5)")
+    evaluate.add_argument("--dtype", choices=["bfloat16"], help="what 2-byte logits are that NumPy has no dtype for")
     evaluate.add_argument(
         "--block-size",
         type=_size,
@@ -207,9 +202,7 @@ def _native(array: NDArray[Any]) -> NDArray[Any]:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
-def _bad_label(
-    args: argparse.Namespace, first: int, labels: NDArray[np.integer], shape: tuple[int, ...]
-) -> str:
+def _bad_label(args: argparse.Namespace, first: int, labels: NDArray[np.integer], shape: tuple[int, ...]) -> str:
     """Say which label of the block that starts at row `first` is the first out of range."""
     labels = labels.reshape(-1)
     bad = np.argmax(((labels < 0) | (labels >= shape[-1])) & (labels != args.ignore_index))

@@ -1,7 +1,7 @@
 """The loss decorator: makes a function that carries its derivatives from one that declares a loss.
 
-The decorated function checks its own parameters and returns a :class:`Declaration`: which kernel runs on which operands.
-How that is run, with or without derivatives, is the declaration's business (run.py).
+The decorated function checks its own parameters and returns a :class:`Declaration`: which kernel runs on which
+operands. How that is run, with or without derivatives, is the declaration's business (run.py).
 """
 
 from __future__ import annotations
@@ -149,9 +149,7 @@ def loss(
         def value_and_grad(*args: Any, out: Any = None, **kwargs: Any) -> tuple[Any, Any]:
             return declare(*args, **kwargs).value_and_grad(out)
 
-        def value_and_vjp(
-            *args: Any, grad_output: Any = None, out: Any = None, **kwargs: Any
-        ) -> tuple[Any, Any]:
+        def value_and_vjp(*args: Any, grad_output: Any = None, out: Any = None, **kwargs: Any) -> tuple[Any, Any]:
             return declare(*args, **kwargs).value_and_grad(out, grad_output)
 
         def grad_hess(*args: Any, out: Any = None, **kwargs: Any) -> tuple[Any, Any]:

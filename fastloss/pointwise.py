@@ -5,7 +5,7 @@ from __future__ import annotations
 from numpy.typing import ArrayLike
 
 from .loss import Declaration, loss
-from .run import Pointwise
+from .run import ONE, Pointwise
 
 __all__ = ["binary_cross_entropy_with_logits", "mse_loss"]
 
@@ -113,7 +113,7 @@ def binary_cross_entropy_with_logits(
     return Pointwise(
         "binary_cross_entropy_with_logits",
         [("input", input)],
-        [("target", target), ("pos_weight", pos_weight)],
+        [("target", target), ("pos_weight", ONE if pos_weight is None else pos_weight)],
         weight,
         reduction=reduction,
     )

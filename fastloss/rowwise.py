@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import arrays
 from .loss import Declaration, loss
-from .run import Outer, RowMap, Rowwise
+from .run import ABSENT, Outer, RowMap, Rowwise
 
 __all__ = [
     "Score",
@@ -36,6 +36,10 @@ def _is_probabilities(input: ArrayLike, target: Any, name: str) -> bool:
         return True
     if found.size == 0 and not isinstance(target, np.ndarray):
         return False
+    if found.ndim == predictions.ndim and found.dtype.kind in "fV":
+        raise ValueError(
+            f"{name}: target of probabilities must have the shape of input, {predictions.shape}, has {found.shape}"
+        )
     raise TypeError(
         f"{name}: target must hold class indices of an integer dtype, or probabilities in the shape of input, "
         f"{predictions.shape}; has dtype {found.dtype} and shape {found.shape}"
@@ -107,7 +111,7 @@ def cross_entropy(
     >>> import fastloss as fl
     >>> logits = np.array([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]], np.float32)
     >>> round(fl.cross_entropy(logits, [0, 1]), 6)
-    0.395494
+    0.395495
     >>> value, grad = fl.cross_entropy.value_and_grad(logits, [0, 1])
     >>> grad.round(3)
     array([[-0.107,  0.053,  0.053],
@@ -127,8 +131,8 @@ def cross_entropy(
         input,
         axis,
         reduction=reduction,
-        label=None if dense else target,
-        dense=target if dense else None,
+        label=ABSENT if dense else target,
+        dense=target if dense else ABSENT,
         weight=weight,
         ignore_index=None if dense else ignore_index,
         label_smoothing=label_smoothing,

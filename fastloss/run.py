@@ -13,11 +13,15 @@ from .arrays import Array
 from .loss import bad_reduction
 from .threads import wanted
 
-__all__ = ["Outer", "Pointwise", "RowMap", "Rowwise"]
+__all__ = ["ABSENT", "ONE", "Outer", "Pointwise", "RowMap", "Rowwise"]
 
 _REDUCTIONS = ("none", "mean", "sum")
 _VALUE, _GRAD, _HESS = range(3)
-_ONE = np.ones(())
+ABSENT: Any = object()
+"""A target of the other kind; None is a mistake."""
+
+ONE = np.ones(())
+"""The operand that an optional factor is when it is not given."""
 _REAL = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -30,7 +34,9 @@ class Outer(NamedTuple):
 
 def _over(total: float, denominator: float) -> float:
     """The mean; of nothing it is NaN."""
-    return total / denominator if denominator else (math.nan if total == 0 or total != total else math.copysign(math.inf, total))
+    if denominator:
+        return total / denominator
+    return math.copysign(math.inf, total) if total else math.nan
 
 
 class Pointwise:
@@ -41,7 +47,7 @@ class Pointwise:
     kernel : str
         Its name in csrc/losses.def; also the loss's.
     predictions, others : sequence of (name, value)
-        The kernel's operands in order, those it is differentiated by first. A value None is 1.
+        The kernel's operands in order, those it is differentiated by first.
     weight : array_like, optional
         Multiplies each element's loss.
     params : tuple of float
@@ -70,8 +76,8 @@ class Pointwise:
         self.predictions = len(predictions)
         self.mean_by_weight = mean_by_weight and weight is not None
         self.named = [(name, arrays.floating(value, kernel, name)) for name, value in predictions]
-        for name, value in (*others, ("weight", weight)):
-            self.named.append((name, _ONE if value is None else arrays.numeric(value, kernel, name)))
+        for name, value in (*others, ("weight", ONE if weight is None else weight)):
+            self.named.append((name, arrays.numeric(value, kernel, name)))
         self.shape = arrays.broadcast_shape(self.named, kernel)
         self.double = arrays.is_double(self.named[0][1])
 
@@ -86,7 +92,7 @@ class Pointwise:
         hess: Array | None = None,
     ) -> float:
         first = self.named[0][1]
-        shaped = first if first.shape == self.shape else np.broadcast_to(_ONE, self.shape)
+        shaped = first if first.shape == self.shape else np.broadcast_to(ONE, self.shape)
         operands = tuple([operand for _, operand in self.named])
         total: float = _core.pointwise(
             self.code, mode, self.double, shaped, operands, self.params, scale, sum, stream, value, tuple(grads),
@@ -139,13 +145,9 @@ class Pointwise:
         inputs = [found for _, found in self.named if found.ndim]
         written, returned, finish = arrays.gradient_outputs(out, like, dtypes, inputs, self.kernel)
         # A prediction that is repeated by broadcasting gets the sum over its repetitions.
-        full = [
-            to if to.shape == self.shape else np.empty(self.shape, _REAL[self.double]) for to in written
-        ]
+        full = [to if to.shape == self.shape else np.empty(self.shape, _REAL[self.double]) for to in written]
         grads, hess = (full, None) if mode == _GRAD else (full[:1], full[1])
-        total = self._run(
-            mode, scale, mode == _GRAD and each is None, arrays.streams(full, inputs), each, grads, hess
-        )
+        total = self._run(mode, scale, mode == _GRAD and each is None, arrays.streams(full, inputs), each, grads, hess)
         for to, wide in zip(written, full, strict=True):
             if to is not wide:
                 to[...] = _sum_to(wide, to.shape)
@@ -203,8 +205,8 @@ class Rowwise:
         axis: int,
         *,
         reduction: str,
-        label: Any = None,
-        dense: Any = None,
+        label: Any = ABSENT,
+        dense: Any = ABSENT,
         weight: Any = None,
         ignore_index: int | None = None,
         label_smoothing: float = 0.0,
@@ -224,10 +226,10 @@ class Rowwise:
         self.double = arrays.is_double(self.input)
         self.label = self.dense = self.weight = None
         self.ignore_index = ignore_index
-        if label is not None:
+        if label is not ABSENT:
             self.label = arrays.labels(label, loss, "target")
             arrays.check_rows(self.label, self.input, self.axis, loss, "target")
-        if dense is not None:
+        if dense is not ABSENT:
             self.dense = arrays.numeric(dense, loss, "target")
             if self.dense.shape != self.input.shape:
                 raise ValueError(

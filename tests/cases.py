@@ -36,9 +36,7 @@ class Case:
     magnitudes: Magnitudes = lambda **_: (0.0, 0.0)
     """Where a value or a gradient is a difference: the magnitude of its terms (0 where nothing cancels)."""
 
-    def draw(
-        self, variant: Mapping[str, Any], rng: np.random.Generator, shape: Shape, name: str
-    ) -> dict[str, Any]:
+    def draw(self, variant: Mapping[str, Any], rng: np.random.Generator, shape: Shape, name: str) -> dict[str, Any]:
         """Arguments of one call; floating-point arrays have the dtype called ``name``."""
         drawn = {}
         for key, item in {**self.operands, **variant}.items():
@@ -162,9 +160,7 @@ def _cross_entropy_terms(
     return 2 * z_loss * lse**2 + cap * a.sum(-1), grad * slope * capping
 
 
-def _entropy_terms(
-    input: Any, from_logits: bool = True, base: float | None = None, **_: Any
-) -> tuple[Any, Any]:
+def _entropy_terms(input: Any, from_logits: bool = True, base: float | None = None, **_: Any) -> tuple[Any, Any]:
     unit = 1.0 if base is None else np.log(base)
     if not from_logits:
         with np.errstate(divide="ignore"):
@@ -180,9 +176,7 @@ def _perplexity_terms(**arguments: Any) -> tuple[Any, Any]:
     return value * error, np.abs(grad) * error
 
 
-def _bce_terms(
-    input: Any, target: Any, weight: Any = 1.0, pos_weight: Any = 1.0, **_: Any
-) -> tuple[Any, Any]:
+def _bce_terms(input: Any, target: Any, weight: Any = 1.0, pos_weight: Any = 1.0, **_: Any) -> tuple[Any, Any]:
     x, t, w, v = (_float64(each) for each in (input, target, weight, pos_weight))
     down = np.exp(-np.logaddexp(0, x))
     return 0.0, w * ((1 - t) * (1 - down) + v * t * down)
@@ -222,9 +216,7 @@ CASES: dict[str, Case] = {
         {"input": log_probabilities, "target": labels},
         ({}, {"target": some_ignored, "weight": class_weights}),
     ),
-    "entropy": Case(
-        ROW, ({}, {"base": 2}, {"input": distributions, "from_logits": False, "base": 10}), _entropy_terms
-    ),
+    "entropy": Case(ROW, ({}, {"base": 2}, {"input": distributions, "from_logits": False, "base": 10}), _entropy_terms),
     "perplexity": Case(
         {"input": mild_logits, "target": labels}, ({}, {"target": some_ignored, "base": 2}), _perplexity_terms
     ),
@@ -247,9 +239,7 @@ def shapes(family: str) -> list[Shape]:
 
 
 @functools.lru_cache(maxsize=4)
-def samples(
-    name: str, variant: int, dtype_name: str, family: str
-) -> list[tuple[dict[str, Any], Any, Any, Any]]:
+def samples(name: str, variant: int, dtype_name: str, family: str) -> list[tuple[dict[str, Any], Any, Any, Any]]:
     """For every shape: the arguments, the reference's terms, the magnitudes of value and gradient."""
     case, reference = CASES[name], REFERENCES[name]
     rng = np.random.default_rng(7)

@@ -77,9 +77,7 @@ def assert_ulp(actual: Any, expected: Any, ulps: float = 4, scale: Any = 0.0) ->
         error = np.abs(got - expected)
     wrong = ~same & ~(error <= allowed)
     if wrong.any():
-        worst = np.unravel_index(
-            np.argmax(np.where(wrong, np.nan_to_num(error / allowed, nan=np.inf), 0)), wrong.shape
-        )
+        worst = np.unravel_index(np.argmax(np.where(wrong, np.nan_to_num(error / allowed, nan=np.inf), 0)), wrong.shape)
         pytest.fail(
             f"{wrong.sum()} of {wrong.size} {name} are off; the worst, at {tuple(map(int, worst))}, is "
             f"{float(got[worst])!r}, expected {float(expected[worst])!r}: "
@@ -90,12 +88,8 @@ def assert_ulp(actual: Any, expected: Any, ulps: float = 4, scale: Any = 0.0) ->
 def assert_reduced(actual: Any, expected: float, name: str, scale: float = 0.0) -> None:
     """A Python float within 1e-6 of the reference (float64: 1e-13), or of the terms it is a difference of."""
     assert type(actual) is float
-    allowed = (1e-13 if name == "float64" else 1e-6) * max(
-        1.0, np.nan_to_num(scale / abs(expected or np.nan))
-    )
-    assert actual == pytest.approx(
-        expected, rel=allowed, abs=NEGLIGIBLE[compute_dtype(name).name], nan_ok=True
-    )
+    allowed = (1e-13 if name == "float64" else 1e-6) * max(1.0, np.nan_to_num(scale / abs(expected or np.nan)))
+    assert actual == pytest.approx(expected, rel=allowed, abs=NEGLIGIBLE[compute_dtype(name).name], nan_ok=True)
 
 
 def assert_same(actual: Any, expected: Any) -> None:

@@ -41,9 +41,7 @@ def test_readme(monkeypatch, tmp_path):
     assert blocks
     for number, block in enumerate(blocks):
         if ">>> " in block:
-            test = doctest.DocTestParser().get_doctest(
-                block, namespace, f"README block {number}", str(README), 0
-            )
+            test = doctest.DocTestParser().get_doctest(block, namespace, f"README block {number}", str(README), 0)
             assert doctest.DocTestRunner(optionflags=FLAGS).run(test, clear_globs=False).failed == 0
             namespace = test.globs
         else:

@@ -157,9 +157,7 @@ def test_label_out_of_range_in_several_dimensions(isa):
         CE(X[0], 3)
 
 
-@pytest.mark.parametrize(
-    ("target_dtype", "label"), [("u1", 255), ("i1", -1), ("u8", 2**64 - 1), ("u4", 2**32 - 100)]
-)
+@pytest.mark.parametrize(("target_dtype", "label"), [("u1", 255), ("i1", -1), ("u8", 2**64 - 1), ("u4", 2**32 - 100)])
 def test_label_out_of_range_in_every_width(target_dtype, label, isa):
     t = np.zeros(4, target_dtype)
     t[2] = label

@@ -250,9 +250,7 @@ def test_top_k_must_be_positive(top_k):
         fl.Evaluation(top_k=top_k)
 
 
-@given(
-    hnp.arrays(st.sampled_from([np.float32, np.float64]), st.integers(1, 50), elements={"allow_nan": False})
-)
+@given(hnp.arrays(st.sampled_from([np.float32, np.float64]), st.integers(1, 50), elements={"allow_nan": False}))
 def test_exact_sum_is_the_correctly_rounded_mean(values):
     values = values[np.isfinite(values)]
     total = ExactSum()

@@ -25,9 +25,7 @@ def test_imports_numpy_and_the_standard_library_alone():
 
 
 def test_imports_nothing_heavy_of_the_standard_library():
-    out = run(
-        "import sys, numpy; before = set(sys.modules); import fastloss; print(*set(sys.modules) - before)"
-    )
+    out = run("import sys, numpy; before = set(sys.modules); import fastloss; print(*set(sys.modules) - before)")
     heavy = {"argparse", "multiprocessing", "asyncio", "http", "unittest", "doctest", "sqlite3", "tkinter"}
     assert not heavy & set(out.split())
 

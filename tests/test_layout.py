@@ -153,9 +153,7 @@ def test_targets_of_every_integer_dtype(target_dtype):
     x = np.random.default_rng(0).normal(size=(50, 7)).astype(np.float32)
     t = np.random.default_rng(0).integers(0, 2, 50)
     for name in ("cross_entropy", "nll_loss", "selective_log_softmax", "score", "perplexity"):
-        assert_same(
-            everything(name, input=x, target=t.astype(target_dtype)), everything(name, input=x, target=t)
-        )
+        assert_same(everything(name, input=x, target=t.astype(target_dtype)), everything(name, input=x, target=t))
 
 
 @pytest.mark.parametrize("target_dtype", ["int8", "int16", "int32", "int64"])
@@ -202,9 +200,7 @@ def test_broadcast_input_has_its_own_gradient(name, left, right):
 def test_pos_weight_per_class():
     rng = np.random.default_rng(0)
     x, t, pos = rng.normal(size=(6, 5)), rng.random((6, 5)), rng.random(5)
-    assert_ulp(
-        BCE(x, t, pos_weight=pos, reduction="none"), BCE.reference(x, t, pos_weight=pos, reduction="none")
-    )
+    assert_ulp(BCE(x, t, pos_weight=pos, reduction="none"), BCE.reference(x, t, pos_weight=pos, reduction="none"))
 
 
 @pytest.mark.parametrize("left", DTYPES)
@@ -229,9 +225,7 @@ class Exporter:
 
     def __init__(self, x, *protocol):
         for name in protocol:
-            setattr(
-                type(self), name, lambda self, *args, name=name, **kwargs: getattr(x, name)(*args, **kwargs)
-            )
+            setattr(type(self), name, lambda self, *args, name=name, **kwargs: getattr(x, name)(*args, **kwargs))
 
 
 def dlpack(x):
@@ -294,9 +288,7 @@ def test_any_layout_of_any_shape(data):
         arguments = {"input": view, "axis": axis}
         if "target" in inspect.signature(LOSSES[name]).parameters:
             arguments["target"] = target
-        assert_same(
-            everything(name, **arguments), everything(name, **{**arguments, "input": view.copy(order="C")})
-        )
+        assert_same(everything(name, **arguments), everything(name, **{**arguments, "input": view.copy(order="C")}))
     assert_same(
         everything("mse_loss", input=view, target=view[..., :1]),
         everything("mse_loss", input=view.copy(), target=view[..., :1].copy()),

@@ -22,9 +22,7 @@ MB = 2**20
 @pytest.mark.parametrize("name", [name for name in DIFFERENTIABLE if name not in ("softmax", "log_softmax")])
 def test_nothing_of_the_logits_size_in_numpy(name, dtype_name):
     shape = (300_000,) if LOSSES[name].family == "pointwise" else (300, 1000)
-    options = (
-        {"reduction": "mean"} if name not in ("logsumexp", "selective_log_softmax", "perplexity") else {}
-    )
+    options = {"reduction": "mean"} if name not in ("logsumexp", "selective_log_softmax", "perplexity") else {}
     for variant in CASES[name].variants:
         arguments = CASES[name].draw(variant, np.random.default_rng(0), shape, dtype_name)
         LOSSES[name].value_and_grad(**arguments, **options, out=arguments["input"].copy())
@@ -38,9 +36,7 @@ def test_nothing_of_the_logits_size_in_numpy(name, dtype_name):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs getrusage")
-@pytest.mark.parametrize(
-    ("shape", "axis"), [((500, 32_000), -1), ((1_600_000, 10), -1), ((2, 1000, 8000), 1)]
-)
+@pytest.mark.parametrize(("shape", "axis"), [((500, 32_000), -1), ((1_600_000, 10), -1), ((2, 1000, 8000), 1)])
 def test_nothing_of_the_logits_size_anywhere(shape, axis):
     """The peak of a whole process: logits of 64 MB, overwritten by their gradient."""
     code = f"""

@@ -43,11 +43,7 @@ def test_out_is_written_and_returned(name, dtype_name, classes):
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("classes", [5, 200])
 def test_in_place_along_any_axis(axis, classes):
-    x = (
-        np.random.default_rng(0)
-        .normal(size=[classes if a == axis else 30 for a in range(3)])
-        .astype(np.float32)
-    )
+    x = np.random.default_rng(0).normal(size=[classes if a == axis else 30 for a in range(3)]).astype(np.float32)
     t = np.random.default_rng(0).integers(0, classes, (30, 30))
     value, grad = CE.value_and_grad(x, t, axis=axis)
     assert_same(CE.value_and_grad(x, t, axis=axis, out=x), (value, grad))

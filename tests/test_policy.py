@@ -78,9 +78,7 @@ class TestZeroTimesLogZero:
 
     def test_probability_target_equals_class_index(self, x, t, classes, isa):
         one_hot = np.equal(t[:, None], np.arange(classes)).astype(x.dtype)
-        assert_ulp(
-            fl.cross_entropy(x, one_hot, reduction="none"), fl.cross_entropy.reference(x, t, reduction="none")
-        )
+        assert_ulp(fl.cross_entropy(x, one_hot, reduction="none"), fl.cross_entropy.reference(x, t, reduction="none"))
 
     def test_entropy_from_logits(self, x, isa):
         x[BAD, 1:] = -INF
@@ -171,9 +169,7 @@ class TestRowOfMasks:
         assert value == -INF
         assert (grad == 0).all()
 
-    @pytest.mark.parametrize(
-        "name", ["cross_entropy", "softmax", "log_softmax", "entropy", "selective_log_softmax"]
-    )
+    @pytest.mark.parametrize("name", ["cross_entropy", "softmax", "log_softmax", "entropy", "selective_log_softmax"])
     def test_is_nan_in_its_row_alone(self, name, x, t, isa):
         clean = per_row(name, x, t)
         x[BAD] = -INF
@@ -255,9 +251,7 @@ class TestConfidence:
     @pytest.mark.parametrize("logit", [17.6, 40, 85, 300, 1e4, INF])
     def test_of_a_binary_logit(self, logit, dtype, isa):
         x, t = np.array([logit, -logit], dtype), np.array([1, 0], dtype)
-        expected, expected_grad = fl.binary_cross_entropy_with_logits.reference.value_and_grad(
-            x, t, reduction="none"
-        )
+        expected, expected_grad = fl.binary_cross_entropy_with_logits.reference.value_and_grad(x, t, reduction="none")
         value, grad = fl.binary_cross_entropy_with_logits.value_and_grad(x, t, reduction="none")
         assert_ulp(value, expected)
         assert_ulp(grad, expected_grad)

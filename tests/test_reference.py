@@ -38,9 +38,7 @@ def drawn(name, variant):
     shape = (13,) if LOSSES[name].family == "pointwise" else (3, 4)
     arguments = case.draw(case.variants[variant], rng, shape, "float64")
     # where there is no 0, every reference is differentiable
-    arguments["input"] = (
-        rng.uniform(0.1, 0.9, shape) if "from_logits" in arguments else rng.normal(size=shape)
-    )
+    arguments["input"] = rng.uniform(0.1, 0.9, shape) if "from_logits" in arguments else rng.normal(size=shape)
     if "target" in arguments and LOSSES[name].family == "pointwise":
         arguments["target"] = rng.random(shape)
     return arguments
@@ -70,9 +68,7 @@ def test_hessian(name, variant):
     def total(moved):
         return np.sum(definition.terms(moved, **arguments).value)
 
-    np.testing.assert_allclose(
-        definition.terms(x, **arguments).hess, central(total, x, 2), rtol=1e-5, atol=1e-5
-    )
+    np.testing.assert_allclose(definition.terms(x, **arguments).hess, central(total, x, 2), rtol=1e-5, atol=1e-5)
 
 
 def test_known_numbers():
@@ -81,9 +77,7 @@ def test_known_numbers():
     assert ce([17.6, 0.0], np.int64(0)) == pytest.approx(2.272045966962891e-08, rel=1e-14)
     assert reference.get("perplexity")([[0.0] * 10], [3]) == pytest.approx(10, rel=1e-14)
     assert reference.get("entropy")([0.0, 0.0, -np.inf], base=2) == pytest.approx(1, rel=1e-15)
-    assert reference.get("binary_cross_entropy_with_logits")(0.0, 1.0) == pytest.approx(
-        math.log(2), rel=1e-15
-    )
+    assert reference.get("binary_cross_entropy_with_logits")(0.0, 1.0) == pytest.approx(math.log(2), rel=1e-15)
     assert reference.get("mse_loss")([1.0, 2.0], [1.0, 4.0], [1.0, 3.0]) == 3.0
 
 

@@ -75,8 +75,6 @@ class TestLoss:
     def test_derivatives_exist_where_the_reference_has_them(self, name):
         case, loss = CASES[name], LOSSES[name]
         shape = (5,) if loss.family == "pointwise" else (2, 3)
-        terms = loss.reference.terms(
-            **case.draw(case.variants[0], np.random.default_rng(0), shape, "float64")
-        )
+        terms = loss.reference.terms(**case.draw(case.variants[0], np.random.default_rng(0), shape, "float64"))
         assert hasattr(loss, "value_and_grad") == bool(terms.grads)
         assert hasattr(loss, "grad_hess") == (terms.hess is not None)

@@ -17,13 +17,27 @@ from fastloss import _core
 from fastloss.loss import LOSSES
 
 # Large enough for threads, and not a multiple of any lane, block or tile.
-LARGE = {"pointwise": [(200_003,)], "rowwise": [(20_011, 10), (207, 1000), (9, 20_001)]}
+LARGE = {"pointwise": [(300_003,)], "rowwise": [(30_011, 10), (307, 1000), (9, 33_001)]}
 # Every variant in float32, the plain one in every other dtype.
 TRIED = [(*case, "float32") for case in ALL] + [(name, 0, each) for name in LOSSES for each in DTYPES[1:]]
 
 
 def drawn(name, variant, dtype_name, shape):
     return CASES[name].draw(CASES[name].variants[variant], np.random.default_rng(1), shape, dtype_name)
+
+
+@pytest.fixture(scope="module")
+def every_entry_point():
+    calls = [(name, drawn(name, 0, "float32", shape)) for name, loss in LOSSES.items() for shape in LARGE[loss.family]]
+    return lambda: tuple(everything(name, **arguments) for name, arguments in calls)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs Linux")
+@pytest.mark.skipif(not _core.can_thread(), reason="needs OpenMP")
+def test_large_is_large_enough(every_entry_point):
+    with fl.num_threads(7):
+        every_entry_point()
+        assert len(os.listdir("/proc/self/task")) > 3
 
 
 @pytest.mark.parametrize(("name", "variant", "dtype_name"), TRIED)
@@ -85,10 +99,7 @@ def test_batching(name, classes, dtype_name, isa):
         arguments = drawn(name, variant, dtype_name, (rows, classes))
         together = unreduced(name, arguments)
         for part in [slice(i, i + 1) for i in (0, 31, 32, 70)] + [slice(0, 33), slice(5, 69), slice(40, 71)]:
-            some = {
-                key: item[part] if np.ndim(item) and len(item) == rows else item
-                for key, item in arguments.items()
-            }
+            some = {key: item[part] if np.ndim(item) and len(item) == rows else item for key, item in arguments.items()}
             assert_same(unreduced(name, some), tuple(each[part] for each in together))
 
 
@@ -111,16 +122,6 @@ def test_batching_of_elements(name, dtype_name, isa):
 
 
 # --- fork and Python's threads
-
-
-@pytest.fixture(scope="module")
-def every_entry_point():
-    calls = [
-        (name, drawn(name, 0, "float32", shape))
-        for name, loss in LOSSES.items()
-        for shape in LARGE[loss.family]
-    ]
-    return lambda: tuple(everything(name, **arguments) for name, arguments in calls)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -33,7 +33,6 @@ FL_INLINE R(terms) R(binary_cross_entropy_with_logits)(R(operands) o, const real
     real from_positive = positive == 0 ? 0 : positive * (below + softplus);
     real clash = x == x ? 0 : x; /* NaN, whatever the factors are */
     (void)param;
-    return (R(terms)){from_negative + from_positive + clash,
-                      negative * up - positive * down + clash, 0, 0,
+    return (R(terms)){from_negative + from_positive + clash, negative * up - positive * down + clash, 0, 0,
                       (negative + positive) * (up * down)};
 }

@@ -6,13 +6,13 @@
  * loss, and 1 - p = (others + (top - e)) / s a confident class's gradient, where s and p themselves round to 1. */
 
 typedef struct {
-    real max;                /* m; -inf: there is no class but masked ones */
-    real top, others;        /* s = top + others */
-    real tilt;               /* sum of (m - x) e */
-    real picked;             /* the target's logit */
-    real weight;             /* the target's class weight */
-    real dot, mass;          /* sums of the kernel's own dot */
-    double scale;            /* factor of the row's derivatives */
+    real max;         /* m; -inf: there is no class but masked ones */
+    real top, others; /* s = top + others */
+    real tilt;        /* sum of (m - x) e */
+    real picked;      /* the target's logit */
+    real weight;      /* the target's class weight */
+    real dot, mass;   /* sums of the kernel's own dot */
+    double scale;     /* factor of the row's derivatives */
 } R(summary);
 
 typedef struct {
@@ -256,7 +256,7 @@ FL_INLINE real R(score_finish)(const R(summary) *s, const R(row_params) *p, R(co
     real log_sum = R(log_sum)(s);
     (void)p;
     k->offset = log_sum + (real)((double)s->tilt / R(sum_of)(s)); /* entropy */
-    k->curve = s->max + log_sum;                     /* lse */
+    k->curve = s->max + log_sum;                                  /* lse */
     return -((s->max - s->picked) + log_sum);
 }
 #define score_grad no_hess

@@ -12,7 +12,8 @@ typedef struct {
 
 /* What a group's rows hand to their classes, per lane. */
 typedef struct {
-    real shift[LANES], factor[LANES], offset[LANES], top[LANES], others[LANES], curve[LANES], bend[LANES], at_target[LANES];
+    real shift[LANES], factor[LANES], offset[LANES], top[LANES], others[LANES], curve[LANES], bend[LANES],
+        at_target[LANES];
 } R(lane_coefficients);
 
 FL_INLINE R(unit) R(lane_unit)(const R(scans) *s, int l) {
@@ -123,14 +124,16 @@ FL_INLINE R(scans) R(scan_columns)(const fl_rowwise *job, const R(group) *g, con
     return s;
 }
 
-FL_NOINLINE R(scans) R(scan_columns_plain)(const fl_rowwise *job, const R(group) *g, R(panel) x, real *flat, real *buffer) {
+FL_NOINLINE R(scans)
+    R(scan_columns_plain)(const fl_rowwise *job, const R(group) *g, R(panel) x, real *flat, real *buffer) {
     return R(scan_columns)(job, g, NULL, x, flat, buffer, NEEDS_EXP);
 }
-FL_NOINLINE R(scans) R(scan_columns_tilt)(const fl_rowwise *job, const R(group) *g, R(panel) x, real *flat, real *buffer) {
+FL_NOINLINE R(scans)
+    R(scan_columns_tilt)(const fl_rowwise *job, const R(group) *g, R(panel) x, real *flat, real *buffer) {
     return R(scan_columns)(job, g, NULL, x, flat, buffer, NEEDS_EXP | NEEDS_TILT);
 }
-FL_NOINLINE R(scans) R(scan_columns_rank)(const fl_rowwise *job, const R(group) *g, const real *picked, R(panel) x, real *flat,
-                                          real *buffer) {
+FL_NOINLINE R(scans) R(scan_columns_rank)(const fl_rowwise *job, const R(group) *g, const real *picked, R(panel) x,
+                                          real *flat, real *buffer) {
     return R(scan_columns)(job, g, picked, x, flat, buffer, NEEDS_EXP | NEEDS_TILT | NEEDS_RANK);
 }
 
@@ -147,14 +150,15 @@ FL_INLINE void R(pick)(const fl_rowwise *job, const R(group) *g, R(panel) x, rea
 }
 
 /* The rows' losses, and with `hands_on` what they hand to their classes. */
-FL_INLINE void R(finish_lanes)(const R(scans) *s, const R(group) *g, const real *picked, const real *dot, const real *mass,
-                               const R(row_params) *p, R(rowwise_kernel) kernel, int hands_on, real *value,
-                               R(lane_coefficients) *lanes) {
+FL_INLINE void R(finish_lanes)(const R(scans) *s, const R(group) *g, const real *picked, const real *dot,
+                               const real *mass, const R(row_params) *p, R(rowwise_kernel) kernel, int hands_on,
+                               real *value, R(lane_coefficients) *lanes) {
     FL_SIMD
     for (int l = 0; l < LANES; l++) {
         double largest = s->max[l] == -REAL_INF ? 0 : (double)s->count[l];
         real others = (real)(s->rest[l] + (largest - 1) * (double)s->top[l]);
-        R(summary) summary = {s->max[l], s->top[l], others, (real)s->tilt[l], picked[l], g->weight[l], dot[l], mass[l], g->scale[l]};
+        R(summary) summary = {s->max[l],    s->top[l], others,  (real)s->tilt[l], picked[l],
+                              g->weight[l], dot[l],    mass[l], g->scale[l]};
         R(coefficients) k = {0, 0, 0, 0, 0, 0, 0};
         real found = kernel.finish(&summary, p, &k);
         value[l] = g->active[l] ? found : 0;
@@ -167,8 +171,8 @@ FL_INLINE void R(finish_lanes)(const R(scans) *s, const R(group) *g, const real 
     }
 }
 
-FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R(row_params) *p, R(rowwise_kernel) kernel,
-                               real *value) {
+FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R(row_params) *p,
+                               R(rowwise_kernel) kernel, real *value) {
     FL_ALIGNED(64) real flat[R(panel_size)], buffer[R(panel_size)], dense_buffer[R(panel_size)], out[R(panel_size)];
     FL_ALIGNED(64) real picked[LANES] = {0}, dot[LANES] = {0}, mass[LANES] = {0};
     const real *class_weight = (const real *)job->weight;
@@ -245,8 +249,8 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
             for (int l = 0; l < LANES; l++) {
                 real v = x.at[c * x.step + l];
                 R(class_of) of = {v, v - lanes.shift[l], 0, y.at[c * y.step + l], w};
-                R(coefficients) k = {lanes.factor[l], lanes.offset[l], lanes.top[l], lanes.others[l],
-                                     lanes.curve[l], lanes.bend[l], lanes.at_target[l]};
+                R(coefficients) k = {lanes.factor[l], lanes.offset[l], lanes.top[l],      lanes.others[l],
+                                     lanes.curve[l],  lanes.bend[l],   lanes.at_target[l]};
                 of.e = R(exp_in)(R(lane_unit)(&s, l), v);
                 out[c * LANES + l] = kernel.grad(of, p, &k);
                 if (wants_hess)

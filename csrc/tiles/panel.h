@@ -36,7 +36,8 @@ FL_INLINE void R(transpose_four)(const real *from, int64_t from_step, real *to, 
 
 /* to[j * to_step + i] = from[i * from_step + j] for i < rows, j < columns. A ragged edge is covered by fours that
  * overlap; what is narrower than four goes one by one. */
-FL_INLINE void R(transpose)(const real *from, int64_t from_step, int64_t rows, int64_t columns, real *to, int64_t to_step) {
+FL_INLINE void R(transpose)(const real *from, int64_t from_step, int64_t rows, int64_t columns, real *to,
+                            int64_t to_step) {
 #if FL_SHUFFLE
     if (rows >= 4 && columns >= 4) {
         for (int64_t j = 0; j < columns; j = j + 4 < columns && j + 8 > columns ? columns - 4 : j + 4)
@@ -57,7 +58,7 @@ FL_INLINE int R(is_side_by_side)(const fl_matrix *m, fl_run_at here, int64_t row
 
 /* n <= FL_NARROW classes from class j on of the group's rows. `flat` and `buffer` hold panel_size each. */
 FL_NOINLINE R(panel) R(load_panel)(const fl_matrix *m, int64_t first, int64_t rows, int64_t j, int64_t n, real softcap,
-                                 real *flat, real *buffer) {
+                                   real *flat, real *buffer) {
     fl_run_at here = fl_locate(&m->rows, first);
     int64_t item = fl_itemsize(m->rows.dtype), stride = m->class_stride;
     int dtype = m->rows.dtype, swapped = m->rows.swapped;
@@ -92,8 +93,8 @@ FL_NOINLINE R(panel) R(load_panel)(const fl_matrix *m, int64_t first, int64_t ro
 }
 
 /* The other way: a panel with step LANES to the group's rows. */
-FL_NOINLINE void R(store_panel)(const fl_matrix *m, int64_t first, int64_t rows, int64_t j, int64_t n, const real *panel,
-                              real *flat, int stream) {
+FL_NOINLINE void R(store_panel)(const fl_matrix *m, int64_t first, int64_t rows, int64_t j, int64_t n,
+                                const real *panel, real *flat, int stream) {
     fl_run_at here = fl_locate(&m->rows, first);
     int64_t item = fl_itemsize(m->rows.dtype), stride = m->class_stride;
     int dtype = m->rows.dtype, swapped = m->rows.swapped;

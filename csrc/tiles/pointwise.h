@@ -49,7 +49,8 @@ FL_INLINE void R(pointwise_block)(R(pointwise_kernel) *kernel, int operands, int
 
 FL_INLINE void R(pointwise_tile)(const fl_pointwise *job, int64_t first, int64_t count, fl_partial *partial,
                                  R(pointwise_kernel) *kernel, int operands, int grads, int mode) {
-    FL_ALIGNED(64) real buffer[FL_MAX_OPERANDS][FL_BLOCK], value[FL_BLOCK], grad[FL_MAX_GRADS][FL_BLOCK], hess[FL_BLOCK];
+    FL_ALIGNED(64)
+    real buffer[FL_MAX_OPERANDS][FL_BLOCK], value[FL_BLOCK], grad[FL_MAX_GRADS][FL_BLOCK], hess[FL_BLOCK];
     FL_ALIGNED(64) double sums[R(sum_lanes)] = {0};
     real param[FL_MAX_PARAMS], scale = (real)job->scale;
     for (int i = 0; i < FL_MAX_PARAMS; i++)
@@ -79,13 +80,13 @@ FL_INLINE void R(pointwise_tile)(const fl_pointwise *job, int64_t first, int64_t
     partial->sum = R(fold)(sums);
 }
 
-#define POINTWISE_MODE(name, operands, grads, mode)                                                                   \
-    static void R(name##_tile_##mode)(const void *job, int64_t first, int64_t count, fl_partial *partial) {           \
-        R(pointwise_tile)(job, first, count, partial, R(name), operands, grads, mode);                                \
+#define POINTWISE_MODE(name, operands, grads, mode)                                                                    \
+    static void R(name##_tile_##mode)(const void *job, int64_t first, int64_t count, fl_partial *partial) {            \
+        R(pointwise_tile)(job, first, count, partial, R(name), operands, grads, mode);                                 \
     }
-#define POINTWISE(name, operands, grads)                                                                              \
-    POINTWISE_MODE(name, operands, grads, FL_MODE_VALUE)                                                              \
-    POINTWISE_MODE(name, operands, grads, FL_MODE_GRAD)                                                               \
+#define POINTWISE(name, operands, grads)                                                                               \
+    POINTWISE_MODE(name, operands, grads, FL_MODE_VALUE)                                                               \
+    POINTWISE_MODE(name, operands, grads, FL_MODE_GRAD)                                                                \
     POINTWISE_MODE(name, operands, grads, FL_MODE_HESS)
 #define ROWWISE(name)
 #include "losses.def"

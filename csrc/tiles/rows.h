@@ -66,8 +66,8 @@ FL_INLINE double R(fold_lanes)(const real *lanes) {
 
 /* Adds up e, and -d e, of n elements (a multiple of LANES). With `exclude` those equal to `max` are counted instead: by
  * masks, for a branch on them would be threaded through exp and leave no loop to vectorise. */
-FL_INLINE void R(exp_lanes)(real *sums, real *tilts, bits_t *counts, const real *x, int64_t n, R(unit) unit, real max, int tilt,
-                            int exclude) {
+FL_INLINE void R(exp_lanes)(real *sums, real *tilts, bits_t *counts, const real *x, int64_t n, R(unit) unit, real max,
+                            int tilt, int exclude) {
     for (int64_t i = 0; i < n; i += LANES) {
         FL_PREFETCH((const char *)(x + i) + FL_BLOCK * sizeof(real));
         FL_PREFETCH((const char *)(x + i) + FL_BLOCK * sizeof(real) + 64);
@@ -177,8 +177,8 @@ FL_NOINLINE R(scan) R(scan_rank)(const fl_rowwise *job, const char *row, real pi
 
 /* The second look at a row: its kernel's own sums, or its outputs. `weighted` is a constant: a load that depends on a
  * condition would be a masked one, slow where the pointer is NULL, or leave no vector loop at all. */
-FL_INLINE void R(dot_block)(double *dots, double *masses, const real *x, const real *y, const real *w, int weighted, int64_t n,
-                            real shift, R(unit) unit, const R(row_params) *p, R(rowwise_kernel) kernel) {
+FL_INLINE void R(dot_block)(double *dots, double *masses, const real *x, const real *y, const real *w, int weighted,
+                            int64_t n, real shift, R(unit) unit, const R(row_params) *p, R(rowwise_kernel) kernel) {
     for (int64_t i = 0; i < n; i += LANES) {
         int m = (int)fl_min(LANES, n - i);
         FL_SIMD
@@ -193,8 +193,9 @@ FL_INLINE void R(dot_block)(double *dots, double *masses, const real *x, const r
     }
 }
 
-FL_INLINE void R(class_block)(real *to, const real *x, const real *y, const real *w, int weighted, int64_t n, real shift,
-                              R(unit) unit, const R(row_params) *p, const R(coefficients) *k, R(rowwise_class) *of_class) {
+FL_INLINE void R(class_block)(real *to, const real *x, const real *y, const real *w, int weighted, int64_t n,
+                              real shift, R(unit) unit, const R(row_params) *p, const R(coefficients) *k,
+                              R(rowwise_class) *of_class) {
     const R(coefficients) coefficients = *k;
     const R(row_params) params = *p;
     FL_SIMD
@@ -224,8 +225,9 @@ FL_INLINE void R(dot_row)(const fl_rowwise *job, const char *row, const char *de
     s->mass = (real)R(fold_sums)(masses);
 }
 
-FL_INLINE void R(put_row)(const fl_rowwise *job, const char *row, const char *dense, int64_t at, int64_t label, real shift,
-                          R(unit) unit, const R(row_params) *p, const R(coefficients) *k, R(rowwise_kernel) kernel) {
+FL_INLINE void R(put_row)(const fl_rowwise *job, const char *row, const char *dense, int64_t at, int64_t label,
+                          real shift, R(unit) unit, const R(row_params) *p, const R(coefficients) *k,
+                          R(rowwise_kernel) kernel) {
     FL_ALIGNED(64) real x_buffer[FL_BLOCK], dense_buffer[FL_BLOCK], grad[FL_BLOCK], hess[FL_BLOCK];
     const real *class_weight = (const real *)job->weight;
     int wants_hess = job->hess.rows.data != NULL;

@@ -51,7 +51,8 @@ FL_INLINE R(row_params) R(params_of)(const fl_rowwise *job) {
     return p;
 }
 
-FL_NOINLINE void R(load_group)(const fl_rowwise *job, int64_t first, int64_t rows, int needs, R(group) *g, R(totals) *t) {
+FL_NOINLINE void R(load_group)(const fl_rowwise *job, int64_t first, int64_t rows, int needs, R(group) *g,
+                               R(totals) *t) {
     const real *class_weight = (const real *)job->weight, *upstream = (const real *)job->upstream;
     g->first = first, g->rows = rows, g->all_active = 1;
     for (int l = 0; l < LANES; l++)
@@ -106,7 +107,8 @@ FL_NOINLINE void R(cap)(real *x, int64_t n, real softcap) {
 }
 
 /* n classes of a row from class j on. */
-FL_INLINE const real *R(classes)(const fl_matrix *matrix, const char *row, int64_t j, int64_t n, real softcap, real *buffer) {
+FL_INLINE const real *R(classes)(const fl_matrix *matrix, const char *row, int64_t j, int64_t n, real softcap,
+                                 real *buffer) {
     const char *at = row + j * matrix->class_stride;
     if (softcap == 0 && R(is_direct)(matrix->rows.dtype, at, matrix->class_stride, matrix->rows.swapped))
         return (const real *)(const void *)at;

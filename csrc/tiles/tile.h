@@ -34,10 +34,10 @@ FL_INLINE void R(rowwise_tile)(const fl_rowwise *job, int64_t first, int64_t cou
 }
 
 #define POINTWISE(name, operands, grads)
-#define ROWWISE(name)                                                                                                 \
-    static void R(name##_tile)(const void *job, int64_t first, int64_t count, fl_partial *partial) {                  \
-        const R(rowwise_kernel) kernel = {name##_needs, R(name##_dot), R(name##_finish), R(name##_grad),              \
-                                          R(name##_hess)};                                                            \
-        R(rowwise_tile)((const fl_rowwise *)job, first, count, partial, kernel);                                      \
+#define ROWWISE(name)                                                                                                  \
+    static void R(name##_tile)(const void *job, int64_t first, int64_t count, fl_partial *partial) {                   \
+        const R(rowwise_kernel) kernel = {name##_needs, R(name##_dot), R(name##_finish), R(name##_grad),               \
+                                          R(name##_hess)};                                                             \
+        R(rowwise_tile)((const fl_rowwise *)job, first, count, partial, kernel);                                       \
     }
 #include "losses.def"

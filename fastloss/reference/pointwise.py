@@ -26,9 +26,7 @@ def mse_loss(input: Any, target: Any, weight: Any = None) -> Terms:
 
 
 @reference("mean")
-def binary_cross_entropy_with_logits(
-    input: Any, target: Any, weight: Any = None, pos_weight: Any = None
-) -> Terms:
+def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None, pos_weight: Any = None) -> Terms:
     """Binary cross entropy of the sigmoid ``s`` of a logit, with ``v`` the weight of the positives (torch).
 
     ``l = w [(1 - t) softplus(x) + v t softplus(-x)]``, gradient ``w [(1 - t) s(x) - v t s(-x)]``,

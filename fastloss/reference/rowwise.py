@@ -97,9 +97,7 @@ def cross_entropy(
 
 
 @reference("mean")
-def nll_loss(
-    input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, axis: int = -1
-) -> Terms:
+def nll_loss(input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, axis: int = -1) -> Terms:
     """Negative log-likelihood of log-probabilities: ``-w_t x_t``, gradient ``-w_t`` at the target (torch)."""
     x = _rows(input, axis)
     label, kept = _labels(target, x.shape, ignore_index)

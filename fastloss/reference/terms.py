@@ -43,9 +43,7 @@ class Reference:
         """The value, reduced."""
         return self._value(self.terms(*args, **kwargs), reduction)
 
-    def value_and_grad(
-        self, *args: Any, reduction: str | None = None, **kwargs: Any
-    ) -> tuple[Any, Derivative]:
+    def value_and_grad(self, *args: Any, reduction: str | None = None, **kwargs: Any) -> tuple[Any, Derivative]:
         """The value and its gradient; with ``reduction="none"`` the gradient of the sum."""
         terms = self.terms(*args, **kwargs)
         grads = terms.grads

@@ -50,9 +50,7 @@ def compare(ours, theirs, dtype):
 
 
 @settings(max_examples=150, deadline=None)
-@given(
-    shape=SHAPES, dtype=DTYPES, reduction=REDUCTIONS, seed=SEEDS, spread=st.sampled_from([1, 10]), **OPTIONS
-)
+@given(shape=SHAPES, dtype=DTYPES, reduction=REDUCTIONS, seed=SEEDS, spread=st.sampled_from([1, 10]), **OPTIONS)
 def test_cross_entropy_of_indices(shape, dtype, reduction, seed, spread, weighted, eps, ignore):
     rng = np.random.default_rng(seed)
     axis = min(1, len(shape) - 1)
@@ -113,9 +111,7 @@ def test_pointwise(shape, dtype, reduction, seed, weighted, positive):
         pos_weight=None if pos is None else torch.tensor(pos),
     )
     compare(bce.value_and_grad(x, t, weight, pos, reduction=reduction), theirs, dtype)
-    theirs = torch_of(
-        F.mse_loss, x, t, weight=None if weight is None else torch.tensor(weight), reduction=reduction
-    )
+    theirs = torch_of(F.mse_loss, x, t, weight=None if weight is None else torch.tensor(weight), reduction=reduction)
     compare(mse.value_and_grad(x, t, weight, reduction=reduction), theirs, dtype)
 
 
@@ -215,9 +211,7 @@ class TestPolicyAgainstTorch:
 
     def test_masked_class_of_weight_zero_under_smoothing(self):
         x, weight = np.array([[1, -np.inf, 2]]), np.array([1.0, 0, 1])
-        theirs = F.cross_entropy(
-            torch.tensor(x), torch.tensor([0]), torch.tensor(weight), label_smoothing=0.1
-        )
+        theirs = F.cross_entropy(torch.tensor(x), torch.tensor([0]), torch.tensor(weight), label_smoothing=0.1)
         assert torch.isnan(theirs)
         assert np.isfinite(fl.cross_entropy(x, [0], weight, label_smoothing=0.1))
 

@@ -1,0 +1,60 @@
+"""What the binding offers to the rest of the package."""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+POINTWISE: dict[str, int]
+ROWWISE: dict[str, int]
+TILE: int
+NARROW: int
+COMPILER: str
+OPENMP: str
+
+def built_isas() -> list[str]: ...
+def isas() -> list[str]: ...
+def isa() -> str: ...
+def use_isa(name: str) -> None: ...
+def can_thread() -> bool: ...
+def max_threads() -> int: ...
+def dtype_code(array: Array) -> int: ...
+def pointwise(
+    loss: int,
+    mode: int,
+    wide: bool,
+    shaped: Array,
+    operands: tuple[Array, ...],
+    params: tuple[float, ...],
+    scale: float,
+    sum: bool,
+    stream: bool,
+    value: Array | None,
+    grads: tuple[Array, ...],
+    hess: Array | None,
+    threads: int,
+) -> float: ...
+def rowwise(
+    loss: int,
+    wide: bool,
+    input: Array,
+    axis: int,
+    label: Array | None,
+    dense: Array | None,
+    upstream: Array | None,
+    weight: Array | None,
+    weight_sum: float,
+    ignore_index: int | None,
+    params: tuple[float, ...],
+    softcap: float,
+    scale: float,
+    stream: bool,
+    value: Array | None,
+    grad: Array | None,
+    hess: Array | None,
+    extra: tuple[Array, ...] | None,
+    threads: int,
+) -> tuple[float, float, int]: ...
+def read_probe(array: Array, threads: int = 0) -> float: ...
+def copy_probe(source: Array, to: Array, threads: int = 0) -> None: ...
