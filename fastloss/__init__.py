@@ -14,18 +14,8 @@ from ._version import __version__
 from .config import config, show_config
 from .evaluation import Evaluation
 from .pointwise import binary_cross_entropy_with_logits, mse_loss
-from .rowwise import (
-    Score,
-    cross_entropy,
-    entropy,
-    log_softmax,
-    logsumexp,
-    nll_loss,
-    perplexity,
-    score,
-    selective_log_softmax,
-    softmax,
-)
+from .rowwise import cross_entropy, entropy, nll_loss, perplexity, selective_log_softmax
+from .softmax import Score, log_softmax, logsumexp, score, softmax
 from .threads import get_num_threads, num_threads, set_num_threads
 
 __all__ = [

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .exactsum import ExactSum
-from .rowwise import score
+from .softmax import score
 
 __all__ = ["Evaluation"]
 

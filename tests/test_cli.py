@@ -380,6 +380,7 @@ def library(tmp_path, monkeypatch):
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / "left_out.py").write_text("LEFT OUT\n" * 1000)
     monkeypatch.setattr(demo.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr(demo, "PART", 500)
     return tmp_path
 
 
