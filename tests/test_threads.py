@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from cases import ALL, CASES
-from helpers import DTYPES, assert_same, everything
+from helpers import DTYPES, assert_same, everything, peer
 
 import fastloss as fl
 from fastloss import _core
@@ -210,3 +212,25 @@ def test_unknown_isa_is_refused():
     with pytest.raises(ValueError, match="mmx"):
         _core.use_isa("mmx")
     assert fl.config()["isa"] == before
+
+
+def threads_of_a_new_process(code="", **environment):
+    code = f"import fastloss as fl\n{code}\nprint(fl.get_num_threads())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(not _core.can_thread(), reason="needs OpenMP")
+def test_openmp_environment_is_respected():
+    assert threads_of_a_new_process(OMP_NUM_THREADS="3") == 3
+    assert threads_of_a_new_process("fl.set_num_threads(2)", OMP_NUM_THREADS="3") == 2
+
+
+@pytest.mark.skipif(not _core.can_thread(), reason="needs OpenMP")
+def test_threadpoolctl_is_respected():
+    peer("threadpoolctl")
+    limit = "import threadpoolctl; threadpoolctl.threadpool_limits(1, user_api='openmp')"
+    assert threads_of_a_new_process(limit, OMP_NUM_THREADS="3") == 1
