@@ -22,7 +22,7 @@
 #define FL_SIMD FL_PRAGMA(omp simd)
 #define FL_SIMD_REDUCE(operator, name) FL_PRAGMA(omp simd reduction(operator: name))
 #define FL_ALIGNED(bytes) __attribute__((aligned(bytes)))
-#define FL_PREFETCH(address) __builtin_prefetch(address)
+#define FL_PREFETCH(address) __builtin_prefetch(address, 0, 2) /* into the L2 cache */
 #endif
 
 #if defined(__x86_64__) || defined(_M_X64)

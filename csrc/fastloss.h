@@ -8,6 +8,7 @@
 enum {
     FL_MAX_DIM = 64,     /* as NumPy 2 */
     FL_BLOCK = 1024,     /* elements handled at once, from the L1 cache */
+    FL_AHEAD = 8192,     /* bytes: how far ahead of use memory is asked for */
     FL_TILE = 65536,     /* elements of a tile: the unit of work and of determinism */
     FL_NARROW = 64,      /* rows of at most so many classes are handled 32 rows at once */
     FL_MAX_OPERANDS = 5, /* of a pointwise loss, its weight included */
@@ -60,6 +61,7 @@ typedef struct {
     fl_array operand[FL_MAX_OPERANDS];
     double param[FL_MAX_PARAMS];
     double scale; /* of gradients and Hessians */
+    int weighted; /* whether the weight is more than the number 1 */
     int sum;      /* whether the partial sum is wanted */
     int stream;   /* whether outputs bypass the cache */
     fl_array value, hess, grad[FL_MAX_GRADS];

@@ -26,6 +26,7 @@ def pointwise(
     wide: bool,
     shaped: Array,
     operands: tuple[Array, ...],
+    weighted: bool,
     params: tuple[float, ...],
     scale: float,
     sum: bool,

@@ -41,7 +41,7 @@ cdef extern from "fastloss.h" nogil:
         fl_array *operand
         double *param
         double scale
-        int sum, stream
+        int weighted, sum, stream
         fl_array value, hess
         fl_array *grad
 
@@ -250,8 +250,8 @@ cdef int check(int code) except -1:
     return 0
 
 
-def pointwise(int loss, int mode, bint wide, cnp.ndarray shaped, tuple operands, tuple params, double scale,
-              bint sum, bint stream, value, tuple grads, hess, int threads):
+def pointwise(int loss, int mode, bint wide, cnp.ndarray shaped, tuple operands, bint weighted,
+              tuple params, double scale, bint sum, bint stream, value, tuple grads, hess, int threads):
     """Run a pointwise kernel over arrays broadcast to the shape of `shaped`; return the sum of the losses."""
     cdef fl_pointwise *job
     cdef fl_work work
@@ -271,6 +271,7 @@ def pointwise(int loss, int mode, bint wide, cnp.ndarray shaped, tuple operands,
         for i in range(FL_MAX_PARAMS):
             job.param[i] = params[i] if i < len(params) else 0
         job.scale = scale
+        job.weighted = weighted
         job.sum = sum
         job.stream = stream
         job.value.data = NULL

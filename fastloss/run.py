@@ -95,8 +95,8 @@ class Pointwise:
         shaped = first if first.shape == self.shape else np.broadcast_to(ONE, self.shape)
         operands = tuple([operand for _, operand in self.named])
         total: float = _core.pointwise(
-            self.code, mode, self.double, shaped, operands, self.params, scale, sum, stream, value, tuple(grads),
-            hess, wanted(),
+            self.code, mode, self.double, shaped, operands, operands[-1] is not ONE, self.params, scale, sum, stream,
+            value, tuple(grads), hess, wanted(),
         )  # fmt: skip
         return total
 

@@ -44,9 +44,6 @@ FL_INLINE real R(no_hess)(R(class_of) c, const R(row_params) *p, const R(coeffic
     return 0;
 }
 
-/* Products in which a factor 0 wins over an infinity: a weight of 0, a probability of 0. */
-FL_INLINE real R(times)(real weight, real x) { return weight == 0 ? 0 : weight * x; }
-
 /* s, and log (s / top) */
 FL_INLINE double R(sum_of)(const R(summary) *s) { return (double)s->top + (double)s->others; }
 FL_INLINE real R(log_sum)(const R(summary) *s) { return R(log1p)(s->others / s->top); }

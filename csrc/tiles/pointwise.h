@@ -2,8 +2,8 @@
 
 typedef R(terms) R(pointwise_kernel)(R(operands) o, const real *param);
 
-/* Sums in float64 over fixed lanes: 16 running sums, element i in number i % 16. */
-enum { R(sum_lanes) = 16 };
+/* Sums in float64 over fixed lanes: 32 running sums, element i in number i % 32. */
+enum { R(sum_lanes) = 32 };
 
 FL_INLINE void R(add_block)(double *sums, const real *x, int64_t n) {
     int64_t body = n - n % R(sum_lanes);
@@ -23,28 +23,44 @@ FL_INLINE double R(fold)(double *sums) {
     return sums[0];
 }
 
-/* The loop over elements. Nothing in it is an array, so that it becomes one vector loop. */
-FL_INLINE void R(pointwise_block)(R(pointwise_kernel) *kernel, int operands, int grads, int mode, const real *const *in,
-                                  int64_t n, const real *param, real scale, real *value, real (*grad)[FL_BLOCK],
-                                  real *hess) {
+/* The loop over elements from `first` to `end`. Nothing in it is an array, so that it becomes one vector loop. */
+FL_INLINE void R(pointwise_loop)(R(pointwise_kernel) * kernel, int operands, int grads, int mode, int weighted,
+                                 const real *const *in, int64_t first, int64_t end, const real *param, real scale,
+                                 real *value, real (*grad)[FL_BLOCK], real *hess) {
     const real *a = in[0], *b = in[1], *c = in[operands > 2 ? 2 : 0], *d = in[operands > 3 ? 3 : 0], *w = in[operands];
     real *grad_a = grad[0], *grad_b = grad[1], *grad_c = grad[2];
     FL_SIMD
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = first; i < end; i++) {
         R(operands) o = {a[i], b[i], c[i], d[i]};
         R(terms) terms = kernel(o, param);
+        real factor = weighted ? w[i] * scale : scale;
         if (mode != FL_MODE_HESS)
-            value[i] = terms.value * w[i];
+            value[i] = weighted ? R(times)(w[i], terms.value) : terms.value;
         if (mode != FL_MODE_VALUE) {
-            grad_a[i] = terms.grad_a * (w[i] * scale);
+            grad_a[i] = terms.grad_a * factor;
             if (grads > 1)
-                grad_b[i] = terms.grad_b * (w[i] * scale);
+                grad_b[i] = terms.grad_b * factor;
             if (grads > 2)
-                grad_c[i] = terms.grad_c * (w[i] * scale);
+                grad_c[i] = terms.grad_c * factor;
         }
         if (mode == FL_MODE_HESS)
-            hess[i] = terms.hess * (w[i] * scale);
+            hess[i] = terms.hess * factor;
     }
+}
+
+/* A block, in steps between which memory is asked for what comes later. */
+FL_INLINE void R(pointwise_block)(R(pointwise_kernel) * kernel, int operands, int grads, int mode, int weighted,
+                                  const real *const *in, int64_t n, const real *param, real scale, real *value, real (*grad)[FL_BLOCK],
+                                  real *hess) {
+    enum { step = 128 };
+    int64_t i = 0;
+    for (; i + step <= n; i += step) {
+        for (int k = 0; k < operands; k++)
+            for (int line = 0; line < step * (int)sizeof(real); line += 64)
+                FL_PREFETCH((const char *)(in[k] + i) + FL_AHEAD + line);
+        R(pointwise_loop)(kernel, operands, grads, mode, weighted, in, i, i + step, param, scale, value, grad, hess);
+    }
+    R(pointwise_loop)(kernel, operands, grads, mode, weighted, in, i, n, param, scale, value, grad, hess);
 }
 
 FL_INLINE void R(pointwise_tile)(const fl_pointwise *job, int64_t first, int64_t count, fl_partial *partial,
@@ -64,7 +80,10 @@ FL_INLINE void R(pointwise_tile)(const fl_pointwise *job, int64_t first, int64_t
         const real *in[FL_MAX_OPERANDS];
         for (int k = 0; k <= operands; k++)
             in[k] = job->operand[k].ndim == 0 ? buffer[k] : R(block)(&job->operand[k], at, n, buffer[k]);
-        R(pointwise_block)(kernel, operands, grads, mode, in, n, param, scale, value, grad, hess);
+        if (job->weighted)
+            R(pointwise_block)(kernel, operands, grads, mode, 1, in, n, param, scale, value, grad, hess);
+        else
+            R(pointwise_block)(kernel, operands, grads, mode, 0, in, n, param, scale, value, grad, hess);
         if (mode != FL_MODE_HESS && job->sum)
             R(add_block)(sums, value, n);
         if (mode != FL_MODE_HESS && job->value.data)

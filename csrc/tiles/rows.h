@@ -56,6 +56,14 @@ FL_INLINE double R(fold_sums)(double *sums) {
     return sums[0];
 }
 
+FL_INLINE double R(fold_counts)(const bits_t *counts) {
+    bits_t sum = 0;
+    FL_SIMD_REDUCE(+, sum)
+    for (int l = 0; l < LANES; l++)
+        sum += counts[l];
+    return (double)sum;
+}
+
 FL_INLINE double R(fold_lanes)(const real *lanes) {
     double sums[LANES];
     FL_SIMD
@@ -64,13 +72,20 @@ FL_INLINE double R(fold_lanes)(const real *lanes) {
     return R(fold_sums)(sums);
 }
 
-/* Adds up e, and -d e, of n elements (a multiple of LANES). With `exclude` those equal to `max` are counted instead: by
- * masks, for a branch on them would be threaded through exp and leave no loop to vectorise. */
+/* Adds up e, and (m - x) e, of n elements (a multiple of LANES). With `exclude` those equal to `max` are counted instead: by
+ * masks, for a branch on them would be threaded through exp and leave no loop to vectorise. With `ahead` the maximum of
+ * the following n elements is taken along, so that they come from memory while this block is computed. */
 FL_INLINE void R(exp_lanes)(real *sums, real *tilts, bits_t *counts, const real *x, int64_t n, R(unit) unit, real max,
-                            int tilt, int exclude) {
+                            int tilt, int exclude, int ahead, real *tops) {
+    const real *next = x + n;
     for (int64_t i = 0; i < n; i += LANES) {
-        FL_PREFETCH((const char *)(x + i) + FL_BLOCK * sizeof(real));
-        FL_PREFETCH((const char *)(x + i) + FL_BLOCK * sizeof(real) + 64);
+        if (ahead) {
+            FL_PREFETCH((const char *)(next + i) + FL_AHEAD);
+            FL_PREFETCH((const char *)(next + i) + FL_AHEAD + 64);
+            FL_SIMD
+            for (int l = 0; l < LANES; l++)
+                tops[l] = R(max)(next[i + l], tops[l]);
+        }
         FL_SIMD
         for (int l = 0; l < LANES; l++) {
             real e = R(exp_in)(unit, x[i + l]);
@@ -86,34 +101,46 @@ FL_INLINE void R(exp_lanes)(real *sums, real *tilts, bits_t *counts, const real 
     }
 }
 
-/* One block, of which `tail` holds the last elements padded with -inf. */
-FL_INLINE void R(scan_block)(R(scan) *s, const real *x, int64_t body, const real *tail, int tilt) {
-    FL_ALIGNED(64) real tops[LANES], sums[LANES] = {0}, tilts[LANES] = {0};
+/* One block of n elements, whose maximum is `top`; `tail` holds the last of them padded with -inf. With `ahead` a whole block
+ * follows in memory, and its maximum is the answer. */
+FL_INLINE real R(scan_block)(R(scan) *s, const real *x, int64_t body, const real *tail, real top, int tilt, int ahead) {
+    FL_ALIGNED(64) real sums[LANES] = {0}, tilts[LANES] = {0}, tops[LANES];
     FL_ALIGNED(64) bits_t counts[LANES] = {0};
-    real top;
+    for (int l = 0; l < LANES; l++)
+        tops[l] = -REAL_INF;
+    if (top > s->max)
+        R(raise)(s, top, tilt);
+    if (top == s->max) {
+        if (ahead)
+            R(exp_lanes)(sums, tilts, counts, x, body, s->unit, s->max, tilt, 1, 1, tops);
+        else
+            R(exp_lanes)(sums, tilts, counts, x, body, s->unit, s->max, tilt, 1, 0, tops);
+        if (tail)
+            R(exp_lanes)(sums, tilts, counts, tail, LANES, s->unit, s->max, tilt, 1, 0, tops);
+        if (top > -REAL_INF)
+            s->count += R(fold_counts)(counts);
+    } else {
+        if (ahead)
+            R(exp_lanes)(sums, tilts, counts, x, body, s->unit, s->max, tilt, 0, 1, tops);
+        else
+            R(exp_lanes)(sums, tilts, counts, x, body, s->unit, s->max, tilt, 0, 0, tops);
+        if (tail)
+            R(exp_lanes)(sums, tilts, counts, tail, LANES, s->unit, s->max, tilt, 0, 0, tops);
+    }
+    s->rest += R(fold_lanes)(sums);
+    if (tilt)
+        s->tilt += R(fold_lanes)(tilts);
+    return ahead ? R(fold_max)(tops) : 0;
+}
+
+FL_INLINE real R(block_max)(const real *x, int64_t body, const real *tail) {
+    FL_ALIGNED(64) real tops[LANES];
     for (int l = 0; l < LANES; l++)
         tops[l] = -REAL_INF;
     R(max_lanes)(tops, x, body);
     if (tail)
         R(max_lanes)(tops, tail, LANES);
-    top = R(fold_max)(tops);
-    if (top > s->max)
-        R(raise)(s, top, tilt);
-    if (top == s->max) {
-        R(exp_lanes)(sums, tilts, counts, x, body, s->unit, s->max, tilt, 1);
-        if (tail)
-            R(exp_lanes)(sums, tilts, counts, tail, LANES, s->unit, s->max, tilt, 1);
-        if (top > -REAL_INF)
-            for (int l = 0; l < LANES; l++)
-                s->count += (double)counts[l];
-    } else {
-        R(exp_lanes)(sums, tilts, counts, x, body, s->unit, s->max, tilt, 0);
-        if (tail)
-            R(exp_lanes)(sums, tilts, counts, tail, LANES, s->unit, s->max, tilt, 0);
-    }
-    s->rest += R(fold_lanes)(sums);
-    if (tilt)
-        s->tilt += R(fold_lanes)(tilts);
+    return R(fold_max)(tops);
 }
 
 FL_INLINE int64_t R(first_equal)(const real *x, int64_t n, real value) {
@@ -146,7 +173,8 @@ FL_INLINE int64_t R(count_ahead)(const real *x, int64_t n, real value, int64_t e
 FL_INLINE R(scan) R(scan_classes)(const fl_rowwise *job, const char *row, real picked, int64_t label, int needs) {
     R(scan) s = {-REAL_INF, R(unit_of)(-REAL_INF), 0, 0, 0, 0, 0};
     FL_ALIGNED(64) real buffer[FL_BLOCK], tail[LANES];
-    real softcap = (real)job->softcap;
+    real softcap = (real)job->softcap, top = 0;
+    int known = 0; /* whether `top` is this block's maximum */
     for (int64_t j = 0; j < job->classes; j += FL_BLOCK) {
         int64_t n = fl_min(job->classes - j, FL_BLOCK), body = n - n % LANES;
         const real *x = R(classes)(&job->input, row, j, n, softcap, buffer);
@@ -154,7 +182,10 @@ FL_INLINE R(scan) R(scan_classes)(const fl_rowwise *job, const char *row, real p
         if (body < n)
             for (int l = 0; l < LANES; l++)
                 tail[l] = l < n - body ? x[body + l] : -REAL_INF;
-        R(scan_block)(&s, x, body, body < n ? tail : NULL, needs & NEEDS_TILT);
+        if (!known)
+            top = R(block_max)(x, body, body < n ? tail : NULL);
+        known = n == FL_BLOCK && x != buffer && job->classes - j >= 2 * FL_BLOCK;
+        top = R(scan_block)(&s, x, body, body < n ? tail : NULL, top, needs & NEEDS_TILT, known);
         if (needs & NEEDS_RANK) {
             int64_t earlier = label - j;
             if (s.max > before)
