@@ -58,9 +58,16 @@ int fl_max_threads(void) {
 #endif
 }
 
-static void run_tile(const fl_work *work, int64_t i, fl_partial *partial) {
+static void run_tile(const fl_work *work, int64_t i, fl_partial *partial, char *scratch) {
     int64_t first = i * work->tile_items, left = work->items - first;
-    work->tile(work->job, first, left < work->tile_items ? left : work->tile_items, partial);
+    if (scratch)
+        scratch += 64 - ((uintptr_t)scratch & 63);
+    work->tile(work->job, first, left < work->tile_items ? left : work->tile_items, partial, scratch);
+}
+
+/* What run_tile aligns. */
+static char *take_scratch(const fl_work *work) {
+    return work->scratch > 0 ? (char *)malloc((size_t)work->scratch + 64) : NULL;
 }
 
 static void add(fl_partial *total, const fl_partial *partial) {
@@ -73,31 +80,44 @@ static void add(fl_partial *total, const fl_partial *partial) {
 int fl_run(const fl_work *work, fl_partial *total) {
     const fl_partial empty = {0, 0, -1};
     int64_t tiles = (work->items + work->tile_items - 1) / work->tile_items;
+    char *scratch;
     int threads = !fl_can_thread() ? 1 : work->threads > 0 ? work->threads : fl_max_threads();
     *total = empty;
 #ifdef _OPENMP
     if (threads > tiles)
         threads = (int)tiles;
     if (threads > 1 && work->cost >= FL_SERIAL_COST) {
+        int failed = 0;
         fl_partial *partials = (fl_partial *)malloc((size_t)tiles * sizeof *partials);
         if (!partials)
             return -1;
         /* One after another rather than in halves: a thread that loses its core holds up one tile, not half the work. */
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-        for (int64_t i = 0; i < tiles; i++) {
-            partials[i] = empty;
-            run_tile(work, i, &partials[i]);
+#pragma omp parallel num_threads(threads) reduction(| : failed)
+        {
+            char *scratch = take_scratch(work);
+            failed |= work->scratch > 0 && !scratch;
+#pragma omp for schedule(dynamic, 1)
+            for (int64_t i = 0; i < tiles; i++) {
+                partials[i] = empty;
+                if (!failed)
+                    run_tile(work, i, &partials[i], scratch);
+            }
+            free(scratch);
         }
         for (int64_t i = 0; i < tiles; i++)
             add(total, &partials[i]);
         free(partials);
-        return 0;
+        return -failed;
     }
 #endif
+    scratch = take_scratch(work);
+    if (work->scratch > 0 && !scratch)
+        return -1;
     for (int64_t i = 0; i < tiles; i++) {
         fl_partial partial = empty;
-        run_tile(work, i, &partial);
+        run_tile(work, i, &partial, scratch);
         add(total, &partial);
     }
+    free(scratch);
     return 0;
 }

@@ -11,6 +11,7 @@
 
 #include "kernels/rowwise.h"
 #include "tiles/rowwise.h"
+#include "tiles/lanes.h"
 #include "tiles/rows.h"
 #include "tiles/panel.h"
 #include "tiles/columns.h"

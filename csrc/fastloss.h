@@ -9,6 +9,7 @@ enum {
     FL_MAX_DIM = 64,     /* as NumPy 2 */
     FL_BLOCK = 1024,     /* elements handled at once, from the L1 cache */
     FL_AHEAD = 8192,     /* bytes: how far ahead of use memory is asked for */
+    FL_KEPT = 1 << 20,   /* bytes of a row's exponentials that stay in the L2 cache */
     FL_TILE = 65536,     /* elements of a tile: the unit of work and of determinism */
     FL_NARROW = 64,      /* rows of at most so many classes are handled 32 rows at once */
     FL_MAX_OPERANDS = 5, /* of a pointwise loss, its weight included */
@@ -43,7 +44,8 @@ typedef struct {
     int64_t bad;
 } fl_partial;
 
-typedef void fl_tile(const void *job, int64_t first, int64_t count, fl_partial *partial);
+/* `scratch` is the thread's own, of the size that the work asks for, aligned to 64 bytes; NULL where that is 0. */
+typedef void fl_tile(const void *job, int64_t first, int64_t count, fl_partial *partial, void *scratch);
 
 typedef struct {
     fl_tile *tile;
@@ -51,6 +53,7 @@ typedef struct {
     int64_t items;      /* elements or rows */
     int64_t tile_items; /* of one tile; depends on the row's length and the dtype alone */
     int64_t cost;       /* elements altogether: few of them run serially */
+    int64_t scratch;    /* bytes */
     int threads;        /* 0: as many as OpenMP says */
 } fl_work;
 
@@ -126,6 +129,13 @@ int fl_has_openmp(void);
 int fl_can_thread(void);                            /* 0 in a forked child, and without OpenMP */
 int fl_max_threads(void);                           /* what a call uses that asks for 0 threads */
 int fl_run(const fl_work *work, fl_partial *total); /* 0, or -1 without memory */
+
+/* The bytes of scratch in which a row's exponentials are kept between its two passes: none where nothing comes of them,
+ * and none for rows that would not stay in the cache. */
+static inline int64_t fl_row_scratch(const fl_rowwise *job, int64_t real_bytes) {
+    int64_t blocks = (job->classes + FL_BLOCK - 1) / FL_BLOCK, bytes = blocks * (FL_BLOCK + 8) * real_bytes;
+    return job->grad.rows.data && job->softcap == 0 && job->classes > FL_NARROW && bytes <= FL_KEPT ? bytes : 0;
+}
 
 /* dispatch.c: the tables of this build, best first, and whether this machine can run one. */
 int fl_table_count(void);

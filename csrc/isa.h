@@ -20,7 +20,7 @@
 #undef REAL_BITS
 
 /* The limits: one read of the bytes, and one copy past the cache. */
-static void read_tile(const void *job, int64_t first, int64_t count, fl_partial *partial) {
+static void read_tile(const void *job, int64_t first, int64_t count, fl_partial *partial, void *scratch) {
     const char *from = ((const fl_probe *)job)->from + first;
     uint64_t sums[16] = {0}, total = 0;
     int64_t i = 0;
@@ -38,13 +38,15 @@ static void read_tile(const void *job, int64_t first, int64_t count, fl_partial 
         sums[0] += (unsigned char)from[i];
     for (int l = 0; l < 16; l++)
         total += sums[l];
+    (void)scratch;
     partial->sum = (double)(total & 0xffff);
 }
 
-static void copy_tile(const void *job, int64_t first, int64_t count, fl_partial *partial) {
+static void copy_tile(const void *job, int64_t first, int64_t count, fl_partial *partial, void *scratch) {
     const fl_probe *probe = (const fl_probe *)job;
     fl_stream(probe->to + first, probe->from + first, (size_t)count);
     fl_stream_end();
+    (void)scratch;
     partial->sum = 0;
 }
 

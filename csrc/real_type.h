@@ -19,10 +19,10 @@
 #define LANES 32
 #define REAL_DTYPE FL_F32
 #define EXP_SHIFT 23
-#define EXP_MAGIC 12583039.0f            /* 1.5 * 2^23 + 127 */
+#define EXP_MAGIC 12583039.0f    /* 1.5 * 2^23 + 127 */
 #define EXP_LOWEST -87.33654475f /* below, 2^n e^r leaves the normal numbers */
-#define UNIT_LOWEST -103.27893f          /* below, 2^n e^r leaves the subnormal ones */
-#define UNIT_EXACT 256.0f                /* above twice that: x - m is exact where e^(x - m) counts */
+#define UNIT_LOWEST -103.27893f  /* below, 2^n e^r leaves the subnormal ones */
+#define UNIT_EXACT 256.0f        /* above twice that: x - m is exact where e^(x - m) counts */
 #define LN2_HIGH 0.693359375f
 #define LN2_LOW -2.12194440e-4f
 #define LOG2_E 1.44269504088896341f
@@ -32,7 +32,7 @@
 #define LANES 16
 #define REAL_DTYPE FL_F64
 #define EXP_SHIFT 52
-#define EXP_MAGIC 6755399441056767.0     /* 1.5 * 2^52 + 1023 */
+#define EXP_MAGIC 6755399441056767.0 /* 1.5 * 2^52 + 1023 */
 #define EXP_LOWEST -708.39641853226408
 #define UNIT_LOWEST -744.44007192138122
 #define UNIT_EXACT 2048.0

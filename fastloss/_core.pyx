@@ -27,12 +27,12 @@ cdef extern from "fastloss.h" nogil:
         double sum, weight
         int64_t bad
 
-    ctypedef void fl_tile(const void *, int64_t, int64_t, fl_partial *)
+    ctypedef void fl_tile(const void *, int64_t, int64_t, fl_partial *, void *)
 
     ctypedef struct fl_work:
         fl_tile *tile
         const void *job
-        int64_t items, tile_items, cost
+        int64_t items, tile_items, cost, scratch
         int threads
 
     ctypedef struct fl_pointwise:
@@ -79,6 +79,7 @@ cdef extern from "fastloss.h" nogil:
     void fl_init()
     int fl_can_thread()
     int fl_max_threads()
+    int64_t fl_row_scratch(const fl_rowwise *, int64_t)
     int fl_run(const fl_work *, fl_partial *)
     int fl_table_count()
     const fl_table *fl_table_at(int)
@@ -286,6 +287,7 @@ def pointwise(int loss, int mode, bint wide, cnp.ndarray shaped, tuple operands,
         work.job = job
         work.items = work.cost = job.size
         work.tile_items = FL_TILE
+        work.scratch = 0
         work.threads = threads
         with nogil:
             i = fl_run(&work, &total)
@@ -352,6 +354,7 @@ def rowwise(int loss, bint wide, cnp.ndarray input, int axis, label, dense, upst
         work.cost = job.count if loss < 0 else cnp.PyArray_SIZE(input)
         work.tile_items = FL_TILE if loss < 0 else tile_rows(
             job.classes, job.input.class_stride != cnp.PyArray_ITEMSIZE(input))
+        work.scratch = fl_row_scratch(job, 8 if wide else 4) if loss >= 0 else 0
         work.threads = threads
         with nogil:
             i = fl_run(&work, &total)
@@ -380,6 +383,7 @@ def read_probe(cnp.ndarray array not None, int threads=0):
     work.tile, work.job = table.read, &probe
     work.items = work.cost = cnp.PyArray_NBYTES(array)
     work.tile_items = 4 * FL_TILE
+    work.scratch = 0
     work.threads = threads
     with nogil:
         code = fl_run(&work, &total)
@@ -400,6 +404,7 @@ def copy_probe(cnp.ndarray source not None, cnp.ndarray to not None, int threads
     work.tile, work.job = table.copy, &probe
     work.items = work.cost = cnp.PyArray_NBYTES(source)
     work.tile_items = 4 * FL_TILE
+    work.scratch = 0
     work.threads = threads
     with nogil:
         code = fl_run(&work, &total)

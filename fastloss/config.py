@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-
 import numpy as np
 
 from . import _core
@@ -27,6 +25,8 @@ def config() -> dict[str, str]:
     >>> fl.config()["fastloss"] == fl.__version__
     True
     """
+    import platform
+
     return {
         "fastloss": __version__,
         "isa": _core.isa(),

@@ -27,15 +27,15 @@ def _checked(n: int, name: str) -> int:
     return count
 
 
-def set_num_threads(n: int) -> None:
+def set_num_threads(n: int | None) -> None:
     """Set how many threads every call of this process uses from now on.
 
     Results do not depend on it: they have the same bits for any number of threads.
 
     Parameters
     ----------
-    n : int
-        At least 1.
+    n : int or None
+        At least 1; None leaves it to OpenMP again, as it is before the first call.
 
     Raises
     ------
@@ -49,14 +49,13 @@ def set_num_threads(n: int) -> None:
     Examples
     --------
     >>> import fastloss as fl
-    >>> before = fl.get_num_threads()
     >>> fl.set_num_threads(1)
     >>> fl.get_num_threads()
     1
-    >>> fl.set_num_threads(before)
+    >>> fl.set_num_threads(None)
     """
     global _everywhere
-    _everywhere = _checked(n, "set_num_threads")
+    _everywhere = 0 if n is None else _checked(n, "set_num_threads")
 
 
 def get_num_threads() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cases import ALL, samples, strided
-from helpers import DIFFERENTIABLE, DTYPES, assert_same, assert_ulp, compute_dtype, every_isa, reductions
+from helpers import DIFFERENTIABLE, DTYPES, assert_same, assert_ulp, compute_dtype, every_isa, owed, reductions
 
 from fastloss.loss import LOSSES
 
@@ -25,10 +25,10 @@ def test_gradient_is_the_reference(loss: str, variant: int, name: str, isa: str)
             grads, expecteds = (each if isinstance(each, tuple) else (each,) for each in (grad, expected))
             for got, want in zip(grads, expecteds, strict=True):
                 assert got.dtype == arguments["input"].dtype
-                assert_ulp(got, want, scale=np.divide(scale, divisor) if divisor else 0.0)
+                assert_ulp(got, want, owed(isa), scale=np.divide(scale, divisor) if divisor else 0.0)
         for turned in strided(arguments):
             total = {"reduction": "sum"} if reductions(function)[0] else {}
-            assert_ulp(function.value_and_grad(**turned, **total)[1], terms.grads[0], scale=scale)
+            assert_ulp(function.value_and_grad(**turned, **total)[1], terms.grads[0], owed(isa), scale=scale)
 
 
 @every_isa
@@ -39,6 +39,6 @@ def test_hessian_is_the_reference(loss: str, variant: int, name: str, isa: str) 
     for arguments, terms, _, scale in samples(loss, variant, name, function.family):
         grad, hess = function.grad_hess(**arguments)
         assert grad.dtype == hess.dtype == compute_dtype(name)
-        assert_ulp(grad, terms.grads[0], scale=scale)
+        assert_ulp(grad, terms.grads[0], owed(isa), scale=scale)
         # A product of two numbers that are allowed 4 ulp each.
         assert_ulp(hess, terms.hess, ulps=8, scale=scale)

@@ -15,7 +15,8 @@ import fastloss
 from fastloss.loss import LOSSES
 from fastloss.reference import REFERENCES
 
-KERNELS = Path(__file__).parents[1] / "csrc" / "losses.def"
+ROOT = Path(__file__).parents[1]
+KERNELS = ROOT / "csrc" / "losses.def"
 
 
 def test_every_loss_has_a_reference_and_cases():
@@ -57,6 +58,13 @@ class TestLoss:
             if not re.search(rf"^.*\b{each}\b.* : ", text, re.M)
         ]
         assert not undocumented
+
+    def test_is_in_the_table_of_the_readme(self, name):
+        row = re.search(rf"^\| `{name}` \|(.*)\|$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+        assert row
+        *_, grad, hess = (cell.strip() for cell in row[1].split("|"))
+        assert grad == ("yes" if hasattr(LOSSES[name], "value_and_grad") else "")
+        assert hess == ("yes" if hasattr(LOSSES[name], "grad_hess") else "")
 
     def test_is_annotated(self, name):
         signature = inspect.signature(LOSSES[name])

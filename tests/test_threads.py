@@ -181,7 +181,8 @@ def test_set_and_get():
             _ = 1 / 0
         assert fl.get_num_threads() == 3
     finally:
-        fl.set_num_threads(before)
+        fl.set_num_threads(None)
+    assert fl.get_num_threads() == before
 
 
 @pytest.mark.parametrize("bad", [0, -1])
@@ -192,10 +193,12 @@ def test_number_out_of_range(bad):
         pass
 
 
-@pytest.mark.parametrize("bad", [1.5, "2", None])
+@pytest.mark.parametrize("bad", [1.5, "2"])
 def test_number_of_another_type(bad):
     with pytest.raises(TypeError):
         fl.set_num_threads(bad)
+    with pytest.raises(TypeError), fl.num_threads(bad):
+        pass
 
 
 def test_config_tells_threads_and_isa(capsys):
@@ -227,6 +230,7 @@ def threads_of_a_new_process(code="", **environment):
 def test_openmp_environment_is_respected():
     assert threads_of_a_new_process(OMP_NUM_THREADS="3") == 3
     assert threads_of_a_new_process("fl.set_num_threads(2)", OMP_NUM_THREADS="3") == 2
+    assert threads_of_a_new_process("fl.set_num_threads(2); fl.set_num_threads(None)", OMP_NUM_THREADS="3") == 3
 
 
 @pytest.mark.skipif(not _core.can_thread(), reason="needs OpenMP")

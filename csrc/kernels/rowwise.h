@@ -44,18 +44,33 @@ FL_INLINE real R(no_hess)(R(class_of) c, const R(row_params) *p, const R(coeffic
     return 0;
 }
 
-/* s, and log (s / top) */
+/* s, 1 / s (exact to more than the bits of `real`), and log (s / top) */
 FL_INLINE double R(sum_of)(const R(summary) *s) { return (double)s->top + (double)s->others; }
+FL_INLINE double R(inverse)(const R(summary) *s) {
+#if REAL_BITS == 32 /* a division in single precision and one step of Newton's method */
+    double sum = R(sum_of)(s), guess = (double)(1 / (real)sum);
+    return r64_fma(guess, r64_fma(-sum, guess, 1), guess);
+#else
+    return 1 / R(sum_of)(s);
+#endif
+}
+
+/* 1 - p of a class with this e, without cancellation: only a largest class has p > 1/2. */
+FL_INLINE double R(missing)(const R(summary) *s, double e) {
+    int lesser = e < (double)s->top;
+    double others = (double)s->others + ((double)s->top - e);
+    return lesser ? 1 - e * R(inverse)(s) : others * R(inverse)(s);
+}
 FL_INLINE real R(log_sum)(const R(summary) *s) { return R(log1p)(s->others / s->top); }
 
 /* lse = m + log (s / top); its gradient is p. A row of masked classes only has lse -inf and gradient 0. */
-#define logsumexp_needs (NEEDS_EXP)
+#define logsumexp_needs (NEEDS_EXP | FROM_EXP)
 #define logsumexp_dot no_dot
 #define logsumexp_hess no_hess
 FL_INLINE real R(logsumexp_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
     int empty = (s->max == -REAL_INF) & (s->others == -s->top);
     (void)p;
-    k->factor = empty ? 0 : (real)(s->scale / R(sum_of)(s));
+    k->factor = empty ? 0 : (real)(s->scale * R(inverse)(s));
     return s->max + R(log_sum)(s);
 }
 FL_INLINE real R(logsumexp_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
@@ -64,18 +79,18 @@ FL_INLINE real R(logsumexp_grad)(R(class_of) c, const R(row_params) *p, const R(
 }
 
 /* p = e / s */
-#define softmax_needs (NEEDS_EXP)
+#define softmax_needs (NEEDS_EXP | FROM_EXP)
 #define softmax_dot no_dot
 #define softmax_hess no_hess
 #define softmax_grad logsumexp_grad
 FL_INLINE real R(softmax_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
     (void)p;
-    k->factor = (real)(s->scale / R(sum_of)(s));
+    k->factor = (real)(s->scale * R(inverse)(s));
     return 0;
 }
 
 /* Upstream gradient g through softmax: p (g - sum of p g). */
-#define softmax_vjp_needs (NEEDS_EXP | NEEDS_DOT)
+#define softmax_vjp_needs (NEEDS_EXP | NEEDS_DOT | FROM_EXP)
 #define softmax_vjp_hess no_hess
 FL_INLINE R(dots) R(softmax_vjp_dot)(R(class_of) c, const R(row_params) *p) {
     (void)p;
@@ -83,8 +98,8 @@ FL_INLINE R(dots) R(softmax_vjp_dot)(R(class_of) c, const R(row_params) *p) {
 }
 FL_INLINE real R(softmax_vjp_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
     (void)p;
-    k->factor = (real)(s->scale / R(sum_of)(s));
-    k->offset = (real)((double)s->dot / R(sum_of)(s));
+    k->factor = (real)(s->scale * R(inverse)(s));
+    k->offset = (real)((double)s->dot * R(inverse)(s));
     return 0;
 }
 FL_INLINE real R(softmax_vjp_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
@@ -107,7 +122,7 @@ FL_INLINE real R(log_softmax_grad)(R(class_of) c, const R(row_params) *p, const 
 }
 
 /* Upstream gradient g through log softmax: g - p sum of g. */
-#define log_softmax_vjp_needs (NEEDS_EXP | NEEDS_DOT)
+#define log_softmax_vjp_needs (NEEDS_EXP | NEEDS_DOT | FROM_EXP)
 #define log_softmax_vjp_hess no_hess
 FL_INLINE R(dots) R(log_softmax_vjp_dot)(R(class_of) c, const R(row_params) *p) {
     (void)p;
@@ -115,7 +130,7 @@ FL_INLINE R(dots) R(log_softmax_vjp_dot)(R(class_of) c, const R(row_params) *p) 
 }
 FL_INLINE real R(log_softmax_vjp_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
     (void)p;
-    k->factor = (real)((double)s->dot / R(sum_of)(s));
+    k->factor = (real)((double)s->dot * R(inverse)(s));
     return 0;
 }
 FL_INLINE real R(log_softmax_vjp_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
@@ -125,7 +140,7 @@ FL_INLINE real R(log_softmax_vjp_grad)(R(class_of) c, const R(row_params) *p, co
 
 /* The curvature A p (1 - p) + 2 z p^2 of both cross entropies, as e ((others + (top - e)) A / s^2 + e 2 z / s^2). */
 FL_INLINE void R(set_curve)(const R(summary) *s, const R(row_params) *p, double all, R(coefficients) *k) {
-    double per_square = s->scale / (R(sum_of)(s) * R(sum_of)(s));
+    double per_square = s->scale * R(inverse)(s) * R(inverse)(s);
     k->top = s->top;
     k->others = s->others;
     k->curve = (real)(all * per_square);
@@ -141,7 +156,7 @@ FL_INLINE real R(cross_entropy_hess)(R(class_of) c, const R(row_params) *p, cons
  *   l'_j = A p_j - eps/C w_j - (1 - eps) w_t [j = t],  A = (1 - eps) w_t + eps/C sum_j w_j + 2 z lse
  *   l''_j = A p_j (1 - p_j) + 2 z p_j^2
  * lse - x = (m - x) + log (s / top) adds two numbers >= 0; at the target A p - ... = (A - ...) - A (1 - p). */
-#define cross_entropy_needs (NEEDS_EXP | NEEDS_LABEL | MAY_DOT)
+#define cross_entropy_needs (NEEDS_EXP | NEEDS_LABEL | MAY_DOT | FROM_EXP)
 FL_INLINE R(dots) R(cross_entropy_dot)(R(class_of) c, const R(row_params) *p) {
     (void)p;
     return (R(dots)){R(times)(c.weight, -c.d), 0};
@@ -151,8 +166,8 @@ FL_INLINE real R(cross_entropy_finish)(const R(summary) *s, const R(row_params) 
     double from_z = r64_times(2 * (double)p->z_loss, (double)lse), smoothing = (double)p->smoothing;
     double rest = smoothing * (double)p->weight_sum + from_z, all = (double)p->keep * (double)s->weight + rest;
     double e = (double)s->top * (double)R(exp_nonpositive)(-gap);
-    double missing = ((double)s->others + ((double)s->top - e)) / R(sum_of)(s); /* 1 - p at the target */
-    k->factor = (real)(s->scale * all / R(sum_of)(s));
+    double missing = R(missing)(s, e);
+    k->factor = (real)(s->scale * all * R(inverse)(s));
     k->offset = (real)(s->scale * smoothing);
     k->at_target = (real)(s->scale * ((rest - smoothing * (double)s->weight) - all * missing));
     R(set_curve)(s, p, all, k);
@@ -166,7 +181,7 @@ FL_INLINE real R(cross_entropy_grad)(R(class_of) c, const R(row_params) *p, cons
 
 /* Cross entropy with probabilities: the same with targets u_j = w_j ((1 - eps) t_j + eps/C) and A = sum_j u_j + 2 z lse:
  *   l = sum_j u_j (lse - x_j) + z lse^2,  l'_j = A p_j - u_j */
-#define cross_entropy_dense_needs (NEEDS_EXP | NEEDS_DOT)
+#define cross_entropy_dense_needs (NEEDS_EXP | NEEDS_DOT | FROM_EXP)
 #define cross_entropy_dense_hess cross_entropy_hess
 FL_INLINE real R(cross_entropy_target)(R(class_of) c, const R(row_params) *p) {
     return c.weight * R(fma)(p->keep, c.dense, p->smoothing);
@@ -178,7 +193,7 @@ FL_INLINE R(dots) R(cross_entropy_dense_dot)(R(class_of) c, const R(row_params) 
 FL_INLINE real R(cross_entropy_dense_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
     real log_sum = R(log_sum)(s), lse = s->max + log_sum;
     double all = (double)s->mass + r64_times(2 * (double)p->z_loss, (double)lse);
-    k->factor = (real)(s->scale * all / R(sum_of)(s));
+    k->factor = (real)(s->scale * all * R(inverse)(s));
     k->offset = (real)s->scale;
     R(set_curve)(s, p, all, k);
     return (s->dot + s->mass * log_sum) + R(times)(p->z_loss, lse * lse);
@@ -202,7 +217,7 @@ FL_INLINE real R(nll_loss_grad)(R(class_of) c, const R(row_params) *p, const R(c
 }
 
 /* log p_t; its gradient is [j = t] - p_j. */
-#define selective_log_softmax_needs (NEEDS_EXP | NEEDS_LABEL)
+#define selective_log_softmax_needs (NEEDS_EXP | NEEDS_LABEL | FROM_EXP)
 #define selective_log_softmax_dot no_dot
 #define selective_log_softmax_hess no_hess
 #define selective_log_softmax_grad logsumexp_grad
@@ -210,8 +225,8 @@ FL_INLINE real R(selective_log_softmax_finish)(const R(summary) *s, const R(row_
     real gap = s->max - s->picked;
     double e = (double)s->top * (double)R(exp_nonpositive)(-gap);
     (void)p;
-    k->factor = (real)(-s->scale / R(sum_of)(s));
-    k->at_target = (real)(s->scale * ((double)s->others + ((double)s->top - e)) / R(sum_of)(s));
+    k->factor = (real)(-s->scale * R(inverse)(s));
+    k->at_target = (real)(s->scale * R(missing)(s, e));
     return -(gap + R(log_sum)(s));
 }
 /* H = -sum of p log p = log (s / top) + (sum of -d e) / s; H'_j = -p_j (log p_j + H) = -p_j (d_j + (sum of -d e) / s). */
@@ -219,8 +234,8 @@ FL_INLINE real R(selective_log_softmax_finish)(const R(summary) *s, const R(row_
 #define entropy_dot no_dot
 #define entropy_hess no_hess
 FL_INLINE real R(entropy_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
-    k->factor = (real)(-s->scale * (double)p->unit / R(sum_of)(s));
-    k->offset = (real)((double)s->tilt / R(sum_of)(s));
+    k->factor = (real)(-s->scale * (double)p->unit * R(inverse)(s));
+    k->offset = (real)((double)s->tilt * R(inverse)(s));
     return p->unit * (R(log_sum)(s) + k->offset);
 }
 FL_INLINE real R(entropy_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
@@ -252,8 +267,8 @@ FL_INLINE real R(entropy_of_probabilities_grad)(R(class_of) c, const R(row_param
 FL_INLINE real R(score_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
     real log_sum = R(log_sum)(s);
     (void)p;
-    k->offset = log_sum + (real)((double)s->tilt / R(sum_of)(s)); /* entropy */
-    k->curve = s->max + log_sum;                                  /* lse */
+    k->offset = log_sum + (real)((double)s->tilt * R(inverse)(s)); /* entropy */
+    k->factor = s->max + log_sum;                                  /* lse */
     return -((s->max - s->picked) + log_sum);
 }
 #define score_grad no_hess

@@ -1,30 +1,6 @@
 /* Rows together, a row in each lane: for rows of few classes, and for a class axis that is not the last. */
 
-enum { R(sub) = 16 }; /* classes added up in `real` before float64 takes over */
-
-/* What the scan has found, per lane; as R(scan). */
-typedef struct {
-    real max[LANES], count[LANES];
-    real base[LANES], k[LANES], magic[LANES], low[LANES], top[LANES]; /* the units */
-    double rest[LANES], tilt[LANES];
-    int32_t first[LANES], ahead[LANES];
-} R(scans);
-
-/* What a group's rows hand to their classes, per lane. */
-typedef struct {
-    real shift[LANES], factor[LANES], offset[LANES], top[LANES], others[LANES], curve[LANES], bend[LANES],
-        at_target[LANES];
-} R(lane_coefficients);
-
-FL_INLINE R(unit) R(lane_unit)(const R(scans) *s, int l) {
-    return (R(unit)){s->base[l], s->k[l], s->magic[l], s->low[l], s->top[l]};
-}
-
-FL_INLINE void R(set_unit)(R(scans) *s, int l, real max) {
-    R(unit) unit = R(unit_of)(max);
-    s->max[l] = max;
-    s->base[l] = unit.base, s->k[l] = unit.k, s->magic[l] = unit.magic, s->low[l] = unit.low, s->top[l] = unit.top;
-}
+enum { R(sub) = 8 }; /* classes added up in `real` before float64 takes over */
 
 /* The new maxima of the lanes, and what was found so far in their units. */
 FL_INLINE void R(raise_lanes)(R(scans) *s, const real *top, int tilt) {
@@ -55,7 +31,7 @@ FL_INLINE void R(raise_lanes)(R(scans) *s, const real *top, int tilt) {
     }
 }
 
-FL_INLINE void R(scan_panel)(R(scans) *s, R(panel) x, int64_t n, int tilt) {
+FL_INLINE void R(scan_panel)(R(scans) *s, R(panel) x, int64_t n, int tilt, real *kept) {
     FL_ALIGNED(64) real top[LANES], sums[LANES], tilts[LANES];
     memcpy(top, s->max, sizeof top);
     for (int64_t c = 0; c < n; c++) {
@@ -74,6 +50,7 @@ FL_INLINE void R(scan_panel)(R(scans) *s, R(panel) x, int64_t n, int tilt) {
             for (int l = 0; l < LANES; l++) {
                 real v = x.at[c * x.step + l], e = R(exp_in)(R(lane_unit)(s, l), v);
                 bits_t same = (bits_t)0 - (bits_t)(v == s->max[l]);
+                kept[c * LANES + l] = e;
                 e = R(from_bits)(R(to_bits)(e) & ~same);
                 counts[l] -= same;
                 sums[l] += e;
@@ -103,42 +80,47 @@ FL_INLINE void R(rank_panel)(R(scans) *s, R(panel) x, int64_t j, int64_t n, cons
     }
 }
 
-FL_INLINE R(scans) R(scan_columns)(const fl_rowwise *job, const R(group) *g, const real *picked, R(panel) x, real *flat,
-                                   real *buffer, int needs) {
-    R(scans) s;
-    for (int l = 0; l < LANES; l++) {
-        R(set_unit)(&s, l, -REAL_INF);
-        s.count[l] = 0, s.rest[l] = s.tilt[l] = 0;
-        s.first[l] = s.ahead[l] = 0;
-    }
+FL_INLINE void R(scan_columns)(R(scans) *s, const fl_rowwise *job, const R(group) *g, const real *picked, R(panel) x,
+                               real *flat, real *buffer, real *kept, int needs) {
+    for (int l = 0; l < LANES; l++)
+        s->max[l] = -REAL_INF, s->count[l] = 0, s->rest[l] = 0;
+    for (int l = 0; needs & NEEDS_TILT && l < LANES; l++)
+        s->tilt[l] = 0;
+    for (int l = 0; needs & NEEDS_RANK && l < LANES; l++)
+        s->first[l] = s->ahead[l] = 0;
     for (int64_t j = 0; j < job->classes; j += FL_NARROW) {
         int64_t n = fl_min(job->classes - j, FL_NARROW);
         real before[LANES];
         if (j > 0)
             x = R(load_panel)(&job->input, g->first, g->rows, j, n, (real)job->softcap, flat, buffer);
-        memcpy(before, s.max, sizeof before);
-        R(scan_panel)(&s, x, n, needs & NEEDS_TILT);
         if (needs & NEEDS_RANK)
-            R(rank_panel)(&s, x, j, n, g, picked, before);
+            memcpy(before, s->max, sizeof before);
+        R(scan_panel)(s, x, n, needs & NEEDS_TILT, kept);
+        if (needs & NEEDS_RANK)
+            R(rank_panel)(s, x, j, n, g, picked, before);
     }
-    return s;
 }
 
-FL_NOINLINE R(scans)
-    R(scan_columns_plain)(const fl_rowwise *job, const R(group) *g, R(panel) x, real *flat, real *buffer) {
-    return R(scan_columns)(job, g, NULL, x, flat, buffer, NEEDS_EXP);
+FL_NOINLINE void R(scan_columns_plain)(R(scans) *s, const fl_rowwise *job, const R(group) *g, R(panel) x, real *flat,
+                                       real *buffer, real *kept) {
+    R(scan_columns)(s, job, g, NULL, x, flat, buffer, kept, NEEDS_EXP);
 }
-FL_NOINLINE R(scans)
-    R(scan_columns_tilt)(const fl_rowwise *job, const R(group) *g, R(panel) x, real *flat, real *buffer) {
-    return R(scan_columns)(job, g, NULL, x, flat, buffer, NEEDS_EXP | NEEDS_TILT);
+FL_NOINLINE void R(scan_columns_tilt)(R(scans) *s, const fl_rowwise *job, const R(group) *g, R(panel) x, real *flat,
+                                      real *buffer, real *kept) {
+    R(scan_columns)(s, job, g, NULL, x, flat, buffer, kept, NEEDS_EXP | NEEDS_TILT);
 }
-FL_NOINLINE R(scans) R(scan_columns_rank)(const fl_rowwise *job, const R(group) *g, const real *picked, R(panel) x,
-                                          real *flat, real *buffer) {
-    return R(scan_columns)(job, g, picked, x, flat, buffer, NEEDS_EXP | NEEDS_TILT | NEEDS_RANK);
+FL_NOINLINE void R(scan_columns_rank)(R(scans) *s, const fl_rowwise *job, const R(group) *g, const real *picked,
+                                      R(panel) x, real *flat, real *buffer, real *kept) {
+    R(scan_columns)(s, job, g, picked, x, flat, buffer, kept, NEEDS_EXP | NEEDS_TILT | NEEDS_RANK);
 }
 
 /* The targets' logits: from the panel when it holds all classes, else from memory. */
 FL_INLINE void R(pick)(const fl_rowwise *job, const R(group) *g, R(panel) x, real *picked) {
+    if (g->all_active && g->rows == LANES && job->classes <= FL_NARROW) {
+        for (int l = 0; l < LANES; l++)
+            picked[l] = x.at[g->label[l] * x.step + l];
+        return;
+    }
     for (int l = 0; l < LANES; l++)
         if (!g->active[l])
             picked[l] = 0;
@@ -149,24 +131,22 @@ FL_INLINE void R(pick)(const fl_rowwise *job, const R(group) *g, R(panel) x, rea
                                     (real)job->softcap, &picked[l]);
 }
 
-/* The rows' losses, and with `hands_on` what they hand to their classes. */
-FL_INLINE void R(finish_lanes)(const R(scans) *s, const R(group) *g, const real *picked, const real *dot,
-                               const real *mass, const R(row_params) *p, R(rowwise_kernel) kernel, int hands_on,
-                               real *value, R(lane_coefficients) *lanes) {
-    FL_SIMD
-    for (int l = 0; l < LANES; l++) {
-        double largest = s->max[l] == -REAL_INF ? 0 : (double)s->count[l];
-        real others = (real)(s->rest[l] + (largest - 1) * (double)s->top[l]);
-        R(summary) summary = {s->max[l],    s->top[l], others,  (real)s->tilt[l], picked[l],
-                              g->weight[l], dot[l],    mass[l], g->scale[l]};
-        R(coefficients) k = {0, 0, 0, 0, 0, 0, 0};
-        real found = kernel.finish(&summary, p, &k);
-        value[l] = g->active[l] ? found : 0;
-        if (hands_on) {
-            lanes->others[l] = kernel.needs & NEEDS_RANK ? others : k.others;
-            lanes->top[l] = k.top;
-            lanes->factor[l] = k.factor, lanes->offset[l] = k.offset, lanes->curve[l] = k.curve;
-            lanes->bend[l] = k.bend, lanes->at_target[l] = k.at_target;
+/* Derivatives of a panel's classes; with `from_kept` e is what the scan kept. */
+FL_INLINE void R(panel_classes)(real *out, real *hess, R(panel) x, R(panel) y, const real *class_weight,
+                                const real *kept, int64_t n, const R(scans) *s, const R(lane_coefficients) *lanes,
+                                const R(row_params) *p, R(rowwise_kernel) kernel, int from_kept, int wants_hess) {
+    for (int64_t c = 0; c < n; c++) {
+        real w = class_weight ? class_weight[c] : 1;
+        FL_SIMD
+        for (int l = 0; l < LANES; l++) {
+            real v = x.at[c * x.step + l];
+            R(class_of) of = {v, v - R(shift_of)(s->max[l]), 0, y.at[c * y.step + l], w};
+            R(coefficients) k = {lanes->factor[l], lanes->offset[l], lanes->top[l],      lanes->others[l],
+                                 lanes->curve[l],  lanes->bend[l],   lanes->at_target[l]};
+            of.e = from_kept ? kept[c * LANES + l] : R(exp_in)(R(lane_unit)(s, l), v);
+            out[c * LANES + l] = kernel.grad(of, p, &k);
+            if (wants_hess)
+                hess[c * LANES + l] = kernel.hess(of, p, &k);
         }
     }
 }
@@ -174,27 +154,29 @@ FL_INLINE void R(finish_lanes)(const R(scans) *s, const R(group) *g, const real 
 FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R(row_params) *p,
                                R(rowwise_kernel) kernel, real *value) {
     FL_ALIGNED(64) real flat[R(panel_size)], buffer[R(panel_size)], dense_buffer[R(panel_size)], out[R(panel_size)];
+    FL_ALIGNED(64) real kept[R(panel_size)]; /* e of the last panel that was scanned */
     FL_ALIGNED(64) real picked[LANES] = {0}, dot[LANES] = {0}, mass[LANES] = {0};
     const real *class_weight = (const real *)job->weight;
     const real softcap = (real)job->softcap;
     int wants_dot = (kernel.needs & NEEDS_DOT) || ((kernel.needs & MAY_DOT) && job->param[0] != 0);
-    int64_t panel_classes = fl_min(job->classes, FL_NARROW);
-    R(panel) x = R(load_panel)(&job->input, g->first, g->rows, 0, panel_classes, softcap, flat, buffer), y = x;
+    R(panel) x = R(load_panel)(&job->input, g->first, g->rows, 0, fl_min(job->classes, FL_NARROW), softcap, flat,
+                               buffer),
+             y = x;
     R(lane_coefficients) lanes;
     R(scans) s;
     if (kernel.needs & NEEDS_LABEL)
         R(pick)(job, g, x, picked);
-    if (kernel.needs & NEEDS_EXP) {
-        s = kernel.needs & NEEDS_RANK   ? R(scan_columns_rank)(job, g, picked, x, flat, buffer)
-            : kernel.needs & NEEDS_TILT ? R(scan_columns_tilt)(job, g, x, flat, buffer)
-                                        : R(scan_columns_plain)(job, g, x, flat, buffer);
-    } else {
+    if (!(kernel.needs & NEEDS_TILT))
+        memset(s.tilt, 0, sizeof s.tilt);
+    if (kernel.needs & NEEDS_RANK)
+        R(scan_columns_rank)(&s, job, g, picked, x, flat, buffer, kept);
+    else if (kernel.needs & NEEDS_TILT)
+        R(scan_columns_tilt)(&s, job, g, x, flat, buffer, kept);
+    else if (kernel.needs & NEEDS_EXP)
+        R(scan_columns_plain)(&s, job, g, x, flat, buffer, kept);
+    else
         for (int l = 0; l < LANES; l++)
-            R(set_unit)(&s, l, -REAL_INF), s.count[l] = 0, s.rest[l] = s.tilt[l] = 0;
-    }
-    FL_SIMD
-    for (int l = 0; l < LANES; l++)
-        lanes.shift[l] = s.max[l] == -REAL_INF ? 0 : s.max[l];
+            R(set_unit)(&s, l, -REAL_INF), s.count[l] = 0, s.rest[l] = 0;
     if (wants_dot) {
         double dots[LANES] = {0}, masses[LANES] = {0};
         for (int64_t j = 0; j < job->classes; j += FL_NARROW) {
@@ -208,7 +190,7 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
                 FL_SIMD
                 for (int l = 0; l < LANES; l++) {
                     real v = x.at[c * x.step + l];
-                    R(class_of) of = {v, v - lanes.shift[l], 0, y.at[c * y.step + l], w};
+                    R(class_of) of = {v, v - R(shift_of)(s.max[l]), 0, y.at[c * y.step + l], w};
                     R(dots) found;
                     of.e = R(exp_in)(R(lane_unit)(&s, l), v);
                     found = kernel.dot(of, p);
@@ -220,43 +202,40 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
         for (int l = 0; l < LANES; l++)
             dot[l] = (real)dots[l], mass[l] = (real)masses[l];
     }
-    if (job->grad.rows.data || kernel.needs & NEEDS_RANK)
+    if (job->hess.rows.data)
+        R(finish_lanes)(&s, g, picked, dot, mass, p, kernel, 2, value, &lanes);
+    else if (job->grad.rows.data || kernel.needs & NEEDS_RANK)
         R(finish_lanes)(&s, g, picked, dot, mass, p, kernel, 1, value, &lanes);
     else
         R(finish_lanes)(&s, g, picked, dot, mass, p, kernel, 0, value, &lanes);
-    if (kernel.needs & NEEDS_RANK)
+    if (kernel.needs & NEEDS_RANK) {
+        R(put_scores)(job, g, &lanes);
         for (int l = 0; l < g->rows; l++) {
             int64_t at = g->first + l;
-            int valid = lanes.others[l] == lanes.others[l];
-            ((real *)job->entropy)[at] = lanes.offset[l];
-            ((real *)job->logsumexp)[at] = lanes.curve[l];
+            int valid = s.rest[l] == s.rest[l];
             job->rank[at] = !g->active[l] ? -1 : valid ? s.ahead[l] : job->classes;
             job->prediction[at] = valid ? s.first[l] : -1;
         }
+    }
     if (!job->grad.rows.data)
         return;
     for (int64_t j = 0; j < job->classes; j += FL_NARROW) {
         int64_t n = fl_min(job->classes - j, FL_NARROW);
         FL_ALIGNED(64) real hess[R(panel_size)];
-        int wants_hess = job->hess.rows.data != NULL;
+        const int wants_hess = job->hess.rows.data != NULL;
+        const int from_kept = (kernel.needs & NEEDS_EXP) && job->classes <= FL_NARROW;
+        const real *w;
         if (job->classes > FL_NARROW)
             y = x = R(load_panel)(&job->input, g->first, g->rows, j, n, softcap, flat, buffer);
         if (job->dense.rows.data)
             y = R(load_panel)(&job->dense, g->first, g->rows, j, n, 0, flat, dense_buffer);
-        for (int64_t c = 0; c < n; c++) {
-            real w = class_weight ? class_weight[j + c] : 1;
-            FL_SIMD
-            for (int l = 0; l < LANES; l++) {
-                real v = x.at[c * x.step + l];
-                R(class_of) of = {v, v - lanes.shift[l], 0, y.at[c * y.step + l], w};
-                R(coefficients) k = {lanes.factor[l], lanes.offset[l], lanes.top[l],      lanes.others[l],
-                                     lanes.curve[l],  lanes.bend[l],   lanes.at_target[l]};
-                of.e = R(exp_in)(R(lane_unit)(&s, l), v);
-                out[c * LANES + l] = kernel.grad(of, p, &k);
-                if (wants_hess)
-                    hess[c * LANES + l] = kernel.hess(of, p, &k);
-            }
-        }
+        w = class_weight ? class_weight + j : NULL;
+        if (wants_hess)
+            R(panel_classes)(out, hess, x, y, w, NULL, n, &s, &lanes, p, kernel, 0, 1);
+        else if (from_kept)
+            R(panel_classes)(out, hess, x, y, w, kept, n, &s, &lanes, p, kernel, 1, 0);
+        else
+            R(panel_classes)(out, hess, x, y, w, NULL, n, &s, &lanes, p, kernel, 0, 0);
         if (kernel.needs & NEEDS_LABEL)
             for (int l = 0; l < g->rows; l++)
                 if (g->active[l] && g->label[l] >= j && g->label[l] < j + n)

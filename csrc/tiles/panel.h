@@ -75,6 +75,8 @@ FL_NOINLINE R(panel) R(load_panel)(const fl_matrix *m, int64_t first, int64_t ro
             R(is_direct)(dtype, here.at, item, swapped)) {
             from = (const real *)(const void *)(here.at + j * stride);
             from_step = here.stride / item;
+            for (int64_t ahead = 0; ahead < rows * here.stride; ahead += 64)
+                FL_PREFETCH((const char *)from + FL_AHEAD + ahead);
         } else if (here.run >= rows && stride == item && here.stride == n * item) {
             R(load)(dtype, here.at, item, swapped, rows * n, flat);
         } else {

@@ -24,7 +24,7 @@ FL_INLINE double R(fold)(double *sums) {
 }
 
 /* The loop over elements from `first` to `end`. Nothing in it is an array, so that it becomes one vector loop. */
-FL_INLINE void R(pointwise_loop)(R(pointwise_kernel) * kernel, int operands, int grads, int mode, int weighted,
+FL_INLINE void R(pointwise_loop)(R(pointwise_kernel) *kernel, int operands, int grads, int mode, int weighted,
                                  const real *const *in, int64_t first, int64_t end, const real *param, real scale,
                                  real *value, real (*grad)[FL_BLOCK], real *hess) {
     const real *a = in[0], *b = in[1], *c = in[operands > 2 ? 2 : 0], *d = in[operands > 3 ? 3 : 0], *w = in[operands];
@@ -49,9 +49,9 @@ FL_INLINE void R(pointwise_loop)(R(pointwise_kernel) * kernel, int operands, int
 }
 
 /* A block, in steps between which memory is asked for what comes later. */
-FL_INLINE void R(pointwise_block)(R(pointwise_kernel) * kernel, int operands, int grads, int mode, int weighted,
-                                  const real *const *in, int64_t n, const real *param, real scale, real *value, real (*grad)[FL_BLOCK],
-                                  real *hess) {
+FL_INLINE void R(pointwise_block)(R(pointwise_kernel) *kernel, int operands, int grads, int mode, int weighted,
+                                  const real *const *in, int64_t n, const real *param, real scale, real *value,
+                                  real (*grad)[FL_BLOCK], real *hess) {
     enum { step = 128 };
     int64_t i = 0;
     for (; i + step <= n; i += step) {
@@ -100,7 +100,9 @@ FL_INLINE void R(pointwise_tile)(const fl_pointwise *job, int64_t first, int64_t
 }
 
 #define POINTWISE_MODE(name, operands, grads, mode)                                                                    \
-    static void R(name##_tile_##mode)(const void *job, int64_t first, int64_t count, fl_partial *partial) {            \
+    static void R(name##_tile_##mode)(const void *job, int64_t first, int64_t count, fl_partial *partial,              \
+                                      void *scratch) {                                                                 \
+        (void)scratch;                                                                                                 \
         R(pointwise_tile)(job, first, count, partial, R(name), operands, grads, mode);                                 \
     }
 #define POINTWISE(name, operands, grads)                                                                               \

@@ -76,7 +76,7 @@ FL_INLINE double R(fold_lanes)(const real *lanes) {
  * masks, for a branch on them would be threaded through exp and leave no loop to vectorise. With `ahead` the maximum of
  * the following n elements is taken along, so that they come from memory while this block is computed. */
 FL_INLINE void R(exp_lanes)(real *sums, real *tilts, bits_t *counts, const real *x, int64_t n, R(unit) unit, real max,
-                            int tilt, int exclude, int ahead, real *tops) {
+                            int tilt, int exclude, int ahead, real *tops, int keep, real *kept) {
     const real *next = x + n;
     for (int64_t i = 0; i < n; i += LANES) {
         if (ahead) {
@@ -89,6 +89,8 @@ FL_INLINE void R(exp_lanes)(real *sums, real *tilts, bits_t *counts, const real 
         FL_SIMD
         for (int l = 0; l < LANES; l++) {
             real e = R(exp_in)(unit, x[i + l]);
+            if (keep)
+                kept[i + l] = e;
             if (exclude) {
                 bits_t same = (bits_t)0 - (bits_t)(x[i + l] == max);
                 e = R(from_bits)(R(to_bits)(e) & ~same);
@@ -103,7 +105,8 @@ FL_INLINE void R(exp_lanes)(real *sums, real *tilts, bits_t *counts, const real 
 
 /* One block of n elements, whose maximum is `top`; `tail` holds the last of them padded with -inf. With `ahead` a whole block
  * follows in memory, and its maximum is the answer. */
-FL_INLINE real R(scan_block)(R(scan) *s, const real *x, int64_t body, const real *tail, real top, int tilt, int ahead) {
+FL_INLINE real R(scan_block)(R(scan) *s, const real *x, int64_t body, const real *tail, real top, int tilt, int ahead,
+                             int keep, real *kept) {
     FL_ALIGNED(64) real sums[LANES] = {0}, tilts[LANES] = {0}, tops[LANES];
     FL_ALIGNED(64) bits_t counts[LANES] = {0};
     for (int l = 0; l < LANES; l++)
@@ -112,20 +115,20 @@ FL_INLINE real R(scan_block)(R(scan) *s, const real *x, int64_t body, const real
         R(raise)(s, top, tilt);
     if (top == s->max) {
         if (ahead)
-            R(exp_lanes)(sums, tilts, counts, x, body, s->unit, s->max, tilt, 1, 1, tops);
+            R(exp_lanes)(sums, tilts, counts, x, body, s->unit, s->max, tilt, 1, 1, tops, keep, kept);
         else
-            R(exp_lanes)(sums, tilts, counts, x, body, s->unit, s->max, tilt, 1, 0, tops);
+            R(exp_lanes)(sums, tilts, counts, x, body, s->unit, s->max, tilt, 1, 0, tops, keep, kept);
         if (tail)
-            R(exp_lanes)(sums, tilts, counts, tail, LANES, s->unit, s->max, tilt, 1, 0, tops);
+            R(exp_lanes)(sums, tilts, counts, tail, LANES, s->unit, s->max, tilt, 1, 0, tops, keep, kept + body);
         if (top > -REAL_INF)
             s->count += R(fold_counts)(counts);
     } else {
         if (ahead)
-            R(exp_lanes)(sums, tilts, counts, x, body, s->unit, s->max, tilt, 0, 1, tops);
+            R(exp_lanes)(sums, tilts, counts, x, body, s->unit, s->max, tilt, 0, 1, tops, keep, kept);
         else
-            R(exp_lanes)(sums, tilts, counts, x, body, s->unit, s->max, tilt, 0, 0, tops);
+            R(exp_lanes)(sums, tilts, counts, x, body, s->unit, s->max, tilt, 0, 0, tops, keep, kept);
         if (tail)
-            R(exp_lanes)(sums, tilts, counts, tail, LANES, s->unit, s->max, tilt, 0, 0, tops);
+            R(exp_lanes)(sums, tilts, counts, tail, LANES, s->unit, s->max, tilt, 0, 0, tops, keep, kept + body);
     }
     s->rest += R(fold_lanes)(sums);
     if (tilt)
@@ -170,10 +173,17 @@ FL_INLINE int64_t R(count_ahead)(const real *x, int64_t n, real value, int64_t e
     return above + equal;
 }
 
-FL_INLINE R(scan) R(scan_classes)(const fl_rowwise *job, const char *row, real picked, int64_t label, int needs) {
+/* Behind a row's kept exponentials, the unit of each block. */
+FL_INLINE R(unit) *R(units_of)(const fl_rowwise *job, real *kept) {
+    return (R(unit) *)(void *)(kept + (job->classes + FL_BLOCK - 1) / FL_BLOCK * FL_BLOCK);
+}
+
+FL_INLINE R(scan) R(scan_classes)(const fl_rowwise *job, const char *row, real picked, int64_t label, int needs,
+                                  int keep, real *kept) {
     R(scan) s = {-REAL_INF, R(unit_of)(-REAL_INF), 0, 0, 0, 0, 0};
     FL_ALIGNED(64) real buffer[FL_BLOCK], tail[LANES];
     real softcap = (real)job->softcap, top = 0;
+    R(unit) *units = keep ? R(units_of)(job, kept) : NULL;
     int known = 0; /* whether `top` is this block's maximum */
     for (int64_t j = 0; j < job->classes; j += FL_BLOCK) {
         int64_t n = fl_min(job->classes - j, FL_BLOCK), body = n - n % LANES;
@@ -185,7 +195,9 @@ FL_INLINE R(scan) R(scan_classes)(const fl_rowwise *job, const char *row, real p
         if (!known)
             top = R(block_max)(x, body, body < n ? tail : NULL);
         known = n == FL_BLOCK && x != buffer && job->classes - j >= 2 * FL_BLOCK;
-        top = R(scan_block)(&s, x, body, body < n ? tail : NULL, top, needs & NEEDS_TILT, known);
+        top = R(scan_block)(&s, x, body, body < n ? tail : NULL, top, needs & NEEDS_TILT, known, keep, kept + j);
+        if (keep)
+            units[j / FL_BLOCK] = s.unit;
         if (needs & NEEDS_RANK) {
             int64_t earlier = label - j;
             if (s.max > before)
@@ -197,13 +209,16 @@ FL_INLINE R(scan) R(scan_classes)(const fl_rowwise *job, const char *row, real p
 }
 
 FL_NOINLINE R(scan) R(scan_plain)(const fl_rowwise *job, const char *row) {
-    return R(scan_classes)(job, row, 0, 0, NEEDS_EXP);
+    return R(scan_classes)(job, row, 0, 0, NEEDS_EXP, 0, NULL);
 }
 FL_NOINLINE R(scan) R(scan_tilt)(const fl_rowwise *job, const char *row) {
-    return R(scan_classes)(job, row, 0, 0, NEEDS_EXP | NEEDS_TILT);
+    return R(scan_classes)(job, row, 0, 0, NEEDS_EXP | NEEDS_TILT, 0, NULL);
 }
 FL_NOINLINE R(scan) R(scan_rank)(const fl_rowwise *job, const char *row, real picked, int64_t label) {
-    return R(scan_classes)(job, row, picked, label, NEEDS_EXP | NEEDS_TILT | NEEDS_RANK);
+    return R(scan_classes)(job, row, picked, label, NEEDS_EXP | NEEDS_TILT | NEEDS_RANK, 0, NULL);
+}
+FL_NOINLINE R(scan) R(scan_keep)(const fl_rowwise *job, const char *row, real *kept) {
+    return R(scan_classes)(job, row, 0, 0, NEEDS_EXP, 1, kept);
 }
 
 /* The second look at a row: its kernel's own sums, or its outputs. `weighted` is a constant: a load that depends on a
@@ -224,25 +239,40 @@ FL_INLINE void R(dot_block)(double *dots, double *masses, const real *x, const r
     }
 }
 
-FL_INLINE void R(class_block)(real *to, const real *x, const real *y, const real *w, int weighted, int64_t n,
-                              real shift, R(unit) unit, const R(row_params) *p, const R(coefficients) *k,
-                              R(rowwise_class) *of_class) {
+/* Derivatives of a block's classes; with `from_kept` e is what the scan kept, told in the row's final unit. */
+FL_INLINE void R(class_block)(real *to, const real *x, const real *y, const real *w, int weighted, int from_kept,
+                              int64_t n, real shift, R(unit) unit, real rescale, const R(row_params) *p,
+                              const R(coefficients) *k, R(rowwise_class) *of_class) {
     const R(coefficients) coefficients = *k;
     const R(row_params) params = *p;
     FL_SIMD
     for (int64_t i = 0; i < n; i++) {
         R(class_of) c = {x[i], x[i] - shift, 0, y[i], weighted ? w[i] : 1};
-        c.e = R(exp_in)(unit, c.x);
+        c.e = from_kept ? x[i] * rescale : R(exp_in)(unit, x[i]);
         to[i] = of_class(c, &params, &coefficients);
     }
 }
 
+FL_INLINE void R(class_blocks)(real *to, const real *x, const real *y, const real *w, int from_kept, int64_t n,
+                               real shift, R(unit) unit, real rescale, const R(row_params) *p, const R(coefficients) *k,
+                               R(rowwise_class) *of_class) {
+    if (w && from_kept)
+        R(class_block)(to, x, y, w, 1, 1, n, shift, unit, rescale, p, k, of_class);
+    else if (w)
+        R(class_block)(to, x, y, w, 1, 0, n, shift, unit, rescale, p, k, of_class);
+    else if (from_kept)
+        R(class_block)(to, x, y, x, 0, 1, n, shift, unit, rescale, p, k, of_class);
+    else
+        R(class_block)(to, x, y, x, 0, 0, n, shift, unit, rescale, p, k, of_class);
+}
+
 FL_INLINE void R(dot_row)(const fl_rowwise *job, const char *row, const char *dense, const R(row_params) *p,
-                          R(rowwise_kernel) kernel, R(unit) unit, R(summary) *s) {
+                          R(rowwise_kernel) kernel, const R(scans) *found, int lane, real *dot, real *mass) {
     FL_ALIGNED(64) real x_buffer[FL_BLOCK], dense_buffer[FL_BLOCK];
-    const real *class_weight = (const real *)job->weight;
-    real shift = s->max == -REAL_INF ? 0 : s->max;
     FL_ALIGNED(64) double dots[LANES] = {0}, masses[LANES] = {0};
+    const real *class_weight = (const real *)job->weight;
+    const R(unit) unit = R(lane_unit)(found, lane);
+    const real shift = R(shift_of)(found->max[lane]);
     for (int64_t j = 0; j < job->classes; j += FL_BLOCK) {
         int64_t n = fl_min(job->classes - j, FL_BLOCK);
         const real *x = R(classes)(&job->input, row, j, n, (real)job->softcap, x_buffer);
@@ -252,33 +282,30 @@ FL_INLINE void R(dot_row)(const fl_rowwise *job, const char *row, const char *de
         else
             R(dot_block)(dots, masses, x, y, x, 0, n, shift, unit, p, kernel);
     }
-    s->dot = (real)R(fold_sums)(dots);
-    s->mass = (real)R(fold_sums)(masses);
+    *dot = (real)R(fold_sums)(dots);
+    *mass = (real)R(fold_sums)(masses);
 }
 
 FL_INLINE void R(put_row)(const fl_rowwise *job, const char *row, const char *dense, int64_t at, int64_t label,
-                          real shift, R(unit) unit, const R(row_params) *p, const R(coefficients) *k,
+                          R(unit) unit, real shift, real *kept, const R(row_params) *p, const R(coefficients) *k,
                           R(rowwise_kernel) kernel) {
     FL_ALIGNED(64) real x_buffer[FL_BLOCK], dense_buffer[FL_BLOCK], grad[FL_BLOCK], hess[FL_BLOCK];
     const real *class_weight = (const real *)job->weight;
+    const R(unit) *units = kept ? R(units_of)(job, kept) : NULL;
     int wants_hess = job->hess.rows.data != NULL;
     char *grad_row = fl_locate(&job->grad.rows, at).at;
     char *hess_row = wants_hess ? fl_locate(&job->hess.rows, at).at : NULL;
     for (int64_t j = 0; j < job->classes; j += FL_BLOCK) {
         int64_t n = fl_min(job->classes - j, FL_BLOCK);
-        const real *x = R(classes)(&job->input, row, j, n, (real)job->softcap, x_buffer);
+        const real *x = kept ? kept + j : R(classes)(&job->input, row, j, n, (real)job->softcap, x_buffer);
         const real *y = dense ? R(classes)(&job->dense, dense, j, n, 0, dense_buffer) : x;
         const real *w = class_weight ? class_weight + j : NULL;
-        if (w)
-            R(class_block)(grad, x, y, w, 1, n, shift, unit, p, k, kernel.grad);
-        else
-            R(class_block)(grad, x, y, x, 0, n, shift, unit, p, k, kernel.grad);
+        real rescale = kept ? (real)R(rescale)(units[j / FL_BLOCK], unit) : 1;
+        R(class_blocks)(grad, x, y, w, kept != NULL, n, shift, unit, rescale, p, k, kernel.grad);
         if (label >= j && label < j + n)
             grad[label - j] = k->at_target;
-        if (wants_hess && w)
-            R(class_block)(hess, x, y, w, 1, n, shift, unit, p, k, kernel.hess);
-        else if (wants_hess)
-            R(class_block)(hess, x, y, x, 0, n, shift, unit, p, k, kernel.hess);
+        if (wants_hess)
+            R(class_blocks)(hess, x, y, w, kept != NULL, n, shift, unit, rescale, p, k, kernel.hess);
         if (job->softcap != 0) {
             const real *plain = R(classes)(&job->input, row, j, n, 0, dense_buffer);
             R(uncap)(plain, x, n, (real)job->softcap, grad, wants_hess ? hess : NULL);
@@ -299,17 +326,23 @@ FL_NOINLINE void R(zero_row)(const fl_matrix *matrix, int64_t at, int64_t classe
                  fl_min(LANES, classes - j), zeros, 0);
 }
 
+/* `scratch` has room for a row's exponentials, or is NULL. */
 FL_INLINE void R(walk_rows)(const fl_rowwise *job, const R(group) *g, const R(row_params) *p, R(rowwise_kernel) kernel,
-                            real *value) {
+                            real *scratch, real *value) {
     int wants_dot = (kernel.needs & NEEDS_DOT) || ((kernel.needs & MAY_DOT) && job->param[0] != 0);
+    real *kept = kernel.needs & FROM_EXP ? scratch : NULL;
+    FL_ALIGNED(64) R(scans) found;
+    FL_ALIGNED(64) real picked[LANES], dot[LANES], mass[LANES];
+    for (int l = 0; l < LANES; l++) {
+        R(set_unit)(&found, l, -REAL_INF);
+        found.count[l] = 0, found.rest[l] = found.tilt[l] = 0;
+        picked[l] = dot[l] = mass[l] = 0;
+    }
     for (int l = 0; l < g->rows; l++) {
         int64_t at = g->first + l, label = g->active[l] ? g->label[l] : -1;
         const char *row = fl_locate(&job->input.rows, at).at;
         const char *dense = job->dense.rows.data ? fl_locate(&job->dense.rows, at).at : NULL;
-        R(unit) unit = R(unit_of)(-REAL_INF);
-        R(summary) s = {-REAL_INF, 1, -1, 0, 0, g->weight[l], 0, 0, g->scale[l]};
         R(coefficients) k = {0, 0, 0, 0, 0, 0, 0};
-        real shift;
         if (!g->active[l] && !(kernel.needs & NEEDS_RANK)) {
             value[l] = 0;
             if (job->grad.rows.data)
@@ -319,32 +352,35 @@ FL_INLINE void R(walk_rows)(const fl_rowwise *job, const R(group) *g, const R(ro
             continue;
         }
         if (label >= 0)
-            s.picked = *R(classes)(&job->input, row, label, 1, (real)job->softcap, &s.picked);
+            picked[l] = *R(classes)(&job->input, row, label, 1, (real)job->softcap, &picked[l]);
         if (kernel.needs & NEEDS_EXP) {
-            R(scan) found = kernel.needs & NEEDS_RANK   ? R(scan_rank)(job, row, s.picked, label)
-                            : kernel.needs & NEEDS_TILT ? R(scan_tilt)(job, row)
-                                                        : R(scan_plain)(job, row);
-            s.max = found.max;
-            s.top = found.unit.top;
-            s.others = (real)(found.rest + (found.count - 1) * (double)s.top);
-            unit = found.unit;
-            s.tilt = (real)found.tilt;
+            R(scan) s = kernel.needs & NEEDS_RANK   ? R(scan_rank)(job, row, picked[l], label)
+                        : kernel.needs & NEEDS_TILT ? R(scan_tilt)(job, row)
+                        : kept                      ? R(scan_keep)(job, row, kept)
+                                                    : R(scan_plain)(job, row);
+            found.max[l] = s.max, found.count[l] = (real)s.count, found.rest[l] = s.rest, found.tilt[l] = s.tilt;
+            found.base[l] = s.unit.base, found.k[l] = s.unit.k, found.magic[l] = s.unit.magic;
+            found.low[l] = s.unit.low, found.top[l] = s.unit.top;
             if (kernel.needs & NEEDS_RANK) {
-                int valid = s.others == s.others;
-                job->rank[at] = !g->active[l] ? -1 : valid ? found.ahead : job->classes;
-                job->prediction[at] = valid ? found.first : -1;
+                int valid = s.rest == s.rest;
+                job->rank[at] = !g->active[l] ? -1 : valid ? s.ahead : job->classes;
+                job->prediction[at] = valid ? s.first : -1;
             }
         }
         if (wants_dot)
-            R(dot_row)(job, row, dense, p, kernel, unit, &s);
-        value[l] = kernel.finish(&s, p, &k);
-        if (kernel.needs & NEEDS_RANK) {
-            ((real *)job->entropy)[at] = k.offset;
-            ((real *)job->logsumexp)[at] = k.curve;
-            value[l] = g->active[l] ? value[l] : 0;
+            R(dot_row)(job, row, dense, p, kernel, &found, l, &dot[l], &mass[l]);
+        if (job->grad.rows.data) {
+            R(summary) s = R(summarise)(&found, g, picked, dot, mass, l);
+            value[l] = kernel.finish(&s, p, &k);
+            R(put_row)(job, row, dense, at, label, R(lane_unit)(&found, l), R(shift_of)(found.max[l]), kept, p, &k,
+                       kernel);
         }
-        shift = s.max == -REAL_INF ? 0 : s.max;
-        if (job->grad.rows.data)
-            R(put_row)(job, row, dense, at, label, shift, unit, p, &k, kernel);
+    }
+    if (kernel.needs & NEEDS_RANK) {
+        R(lane_coefficients) lanes;
+        R(finish_lanes)(&found, g, picked, dot, mass, p, kernel, 1, value, &lanes);
+        R(put_scores)(job, g, &lanes);
+    } else if (!job->grad.rows.data) {
+        R(finish_lanes)(&found, g, picked, dot, mass, p, kernel, 0, value, NULL);
     }
 }

@@ -11,6 +11,7 @@
 #define NEEDS_LABEL 8 /* a class index */
 #define NEEDS_DOT 16  /* the kernel's own sums */
 #define MAY_DOT 32    /* those too, under label smoothing */
+#define FROM_EXP 64   /* the derivatives come from e alone, not from x: e is kept */
 #endif
 
 typedef R(dots) R(rowwise_dot)(R(class_of) c, const R(row_params) *p);
@@ -38,6 +39,7 @@ typedef struct {
 /* A tile's running sums: row i in lane i % sum_lanes. */
 typedef struct {
     double sum[R(sum_lanes)], weight[R(sum_lanes)];
+    int64_t rows; /* of weight 1, not in `weight` */
     int64_t bad;
 } R(totals);
 
@@ -78,24 +80,28 @@ FL_NOINLINE void R(load_group)(const fl_rowwise *job, int64_t first, int64_t row
         for (int l = 0; class_weight && l < rows; l++)
             g->weight[l] = g->active[l] ? class_weight[g->label[l]] : 0;
     }
-    R(add_block)(t->weight, g->weight, rows);
+    if (g->all_active && !class_weight)
+        t->rows += rows;
+    else
+        R(add_block)(t->weight, g->weight, rows);
 }
 
 FL_INLINE void R(leave)(const R(totals) *totals, fl_partial *partial) {
     R(totals) t = *totals;
     partial->sum = R(fold)(t.sum);
-    partial->weight = R(fold)(t.weight);
+    partial->weight = R(fold)(t.weight) + (double)t.rows;
     partial->bad = t.bad;
 }
 
 /* Only the labels: whether they are in range, and the sum of their weights. */
-static void R(labels_tile)(const void *opaque, int64_t first, int64_t count, fl_partial *partial) {
+static void R(labels_tile)(const void *opaque, int64_t first, int64_t count, fl_partial *partial, void *scratch) {
     const fl_rowwise *job = (const fl_rowwise *)opaque;
-    R(totals) totals = {{0}, {0}, -1};
+    R(totals) totals = {{0}, {0}, 0, -1};
     for (int64_t done = 0; done < count; done += LANES) {
         R(group) group;
         R(load_group)(job, first + done, fl_min(count - done, LANES), NEEDS_LABEL, &group, &totals);
     }
+    (void)scratch;
     R(leave)(&totals, partial);
 }
 

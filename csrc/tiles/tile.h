@@ -12,8 +12,8 @@ FL_INLINE int R(by_columns)(const fl_rowwise *job, int needs) {
 }
 
 FL_INLINE void R(rowwise_tile)(const fl_rowwise *job, int64_t first, int64_t count, fl_partial *partial,
-                               R(rowwise_kernel) kernel) {
-    R(totals) totals = {{0}, {0}, -1};
+                               R(rowwise_kernel) kernel, void *scratch) {
+    R(totals) totals = {{0}, {0}, 0, -1};
     R(row_params) params = R(params_of)(job);
     int columns = R(by_columns)(job, kernel.needs);
     for (int64_t done = 0; done < count; done += LANES) {
@@ -23,7 +23,7 @@ FL_INLINE void R(rowwise_tile)(const fl_rowwise *job, int64_t first, int64_t cou
         if (columns)
             R(walk_columns)(job, &group, &params, kernel, value);
         else
-            R(walk_rows)(job, &group, &params, kernel, value);
+            R(walk_rows)(job, &group, &params, kernel, (real *)scratch, value);
         R(add_block)(totals.sum, value, group.rows);
         if (job->value)
             memcpy((real *)job->value + first + done, value, (size_t)group.rows * sizeof(real));
@@ -35,9 +35,9 @@ FL_INLINE void R(rowwise_tile)(const fl_rowwise *job, int64_t first, int64_t cou
 
 #define POINTWISE(name, operands, grads)
 #define ROWWISE(name)                                                                                                  \
-    static void R(name##_tile)(const void *job, int64_t first, int64_t count, fl_partial *partial) {                   \
+    static void R(name##_tile)(const void *job, int64_t first, int64_t count, fl_partial *partial, void *scratch) {    \
         const R(rowwise_kernel) kernel = {name##_needs, R(name##_dot), R(name##_finish), R(name##_grad),               \
                                           R(name##_hess)};                                                             \
-        R(rowwise_tile)((const fl_rowwise *)job, first, count, partial, kernel);                                       \
+        R(rowwise_tile)((const fl_rowwise *)job, first, count, partial, kernel, scratch);                              \
     }
 #include "losses.def"

@@ -1,0 +1,62 @@
+/* What is known of a group's rows, a row in each lane, whichever way they were walked; and their losses from it. */
+
+/* What the scan has found, per lane; as R(scan). */
+typedef struct {
+    real max[LANES], count[LANES];
+    real base[LANES], k[LANES], magic[LANES], low[LANES], top[LANES]; /* the units */
+    double rest[LANES], tilt[LANES];
+    int32_t first[LANES], ahead[LANES];
+} R(scans);
+
+/* What a group's rows hand to their classes, per lane. */
+typedef struct {
+    real factor[LANES], offset[LANES], top[LANES], others[LANES], curve[LANES], bend[LANES], at_target[LANES];
+} R(lane_coefficients);
+
+FL_INLINE R(unit) R(lane_unit)(const R(scans) *s, int l) {
+    return (R(unit)){s->base[l], s->k[l], s->magic[l], s->low[l], s->top[l]};
+}
+
+FL_INLINE void R(set_unit)(R(scans) *s, int l, real max) {
+    R(unit) unit = R(unit_of)(max);
+    s->max[l] = max;
+    s->base[l] = unit.base, s->k[l] = unit.k, s->magic[l] = unit.magic, s->low[l] = unit.low, s->top[l] = unit.top;
+}
+
+/* What is subtracted from a row's logits to give d: m, or 0 where all are masked. */
+FL_INLINE real R(shift_of)(real max) { return max == -REAL_INF ? 0 : max; }
+
+FL_INLINE R(summary)
+    R(summarise)(const R(scans) *s, const R(group) *g, const real *picked, const real *dot, const real *mass, int l) {
+    double largest = s->max[l] == -REAL_INF ? 0 : (double)s->count[l];
+    real others = (real)(s->rest[l] + (largest - 1) * (double)s->top[l]);
+    return (R(summary)){s->max[l],    s->top[l], others,  (real)s->tilt[l], picked[l],
+                        g->weight[l], dot[l],    mass[l], g->scale[l]};
+}
+
+/* The rows' losses, and what they hand to their classes: with hands_on 1 for the gradient, with 2 for the Hessian too. */
+FL_INLINE void R(finish_lanes)(const R(scans) *s, const R(group) *g, const real *picked, const real *dot,
+                               const real *mass, const R(row_params) *p, R(rowwise_kernel) kernel, int hands_on,
+                               real *value, R(lane_coefficients) *lanes) {
+    FL_SIMD
+    for (int l = 0; l < LANES; l++) {
+        R(summary) summary = R(summarise)(s, g, picked, dot, mass, l);
+        R(coefficients) k = {0, 0, 0, 0, 0, 0, 0};
+        real found = kernel.finish(&summary, p, &k);
+        value[l] = g->active[l] ? found : 0;
+        if (hands_on) {
+            lanes->factor[l] = k.factor, lanes->offset[l] = k.offset, lanes->at_target[l] = k.at_target;
+        }
+        if (hands_on > 1) {
+            lanes->others[l] = k.others, lanes->top[l] = k.top, lanes->curve[l] = k.curve, lanes->bend[l] = k.bend;
+        }
+    }
+}
+
+/* score's other arrays. */
+FL_INLINE void R(put_scores)(const fl_rowwise *job, const R(group) *g, const R(lane_coefficients) *lanes) {
+    for (int l = 0; l < g->rows; l++) {
+        ((real *)job->entropy)[g->first + l] = lanes->offset[l];
+        ((real *)job->logsumexp)[g->first + l] = lanes->factor[l];
+    }
+}
