@@ -9,6 +9,7 @@
 #include <string.h>
 
 #if defined(_MSC_VER) && !defined(__clang__)
+#pragma fp_contract(off)
 #define FL_INLINE static __forceinline
 #define FL_NOINLINE static __declspec(noinline)
 #define FL_SIMD
@@ -30,7 +31,8 @@
 #endif
 
 /* fl_fma says whether a multiply-add is one instruction here; where it is not, fma() would be a slow library call. */
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__) || (defined(_MSC_VER) && defined(__AVX2__))
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__) || defined(_M_ARM64) ||                     \
+    (defined(_MSC_VER) && defined(__AVX2__))
 #define FL_HAS_FMA 1
 #else
 #define FL_HAS_FMA 0

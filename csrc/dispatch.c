@@ -33,9 +33,16 @@ static int can_run(int avx512) {
 static int has_avx2(void) { return can_run(0); }
 static int has_avx512(void) { return can_run(1); }
 #elif FL_X86
+#include <cpuid.h>
+/* Which not every compiler's __builtin_cpu_supports knows. */
+static int has_f16c(void) {
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & 1u << 29);
+}
+
 static int has_avx2(void) {
     __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
 }
 static int has_avx512(void) {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

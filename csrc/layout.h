@@ -86,13 +86,14 @@ FL_INLINE void fl_put_raw(char *to, uint64_t value, int bytes, int swapped) {
     }
 }
 
-/* One label. An unsigned 64-bit label too large for a signed one becomes negative, and so is out of range as well. */
+/* One label. An unsigned 64-bit one too large for a signed becomes the least of those: out of range as well. */
 FL_INLINE int64_t fl_get_label(int dtype, const char *from, int swapped) {
     uint64_t raw = fl_get_raw(from, (int)fl_itemsize(dtype), swapped);
     switch (dtype) {
     case FL_I8: return (int8_t)raw;
     case FL_I16: return (int16_t)raw;
     case FL_I32: return (int32_t)raw;
+    case FL_U64: return raw > (uint64_t)INT64_MAX ? INT64_MIN : (int64_t)raw;
     default: return (int64_t)raw;
     }
 }

@@ -31,6 +31,8 @@ FL_INLINE real R(max)(real a, real b) { return a > b ? a : b; }
 FL_INLINE real R(min)(real a, real b) { return a < b ? a : b; }
 /* Products in which a factor 0 wins over an infinity: a weight of 0, a probability of 0. */
 FL_INLINE real R(times)(real weight, real x) { return weight == 0 ? 0 : weight * x; }
+/* The same where x may be a NaN that nothing else knows of: that wins over both. */
+FL_INLINE real R(weigh)(real weight, real x) { return weight == 0 ? (x == x ? 0 : x) : weight * x; }
 
 FL_INLINE real R(abs)(real x) { return R(from_bits)(R(to_bits)(x) & ~((bits_t)1 << (REAL_BITS - 1))); }
 
@@ -77,7 +79,7 @@ FL_INLINE real R(exp_nonpositive)(real x) {
  * large that its neighbours' differences from it are exact is it subtracted, as base. (The exponent kept apart as an
  * integer: Dukhan and Ablavatski, Two-Pass Softmax Algorithm, 2020.) */
 typedef struct {
-    real base, k, magic, low, top; /* below `low`, e^x is 0 */
+    real base, k, magic, low, top; /* below `low`, e^x is 0; all but `top` follow from base and k */
 } R(unit);
 
 FL_INLINE real R(exp_in)(R(unit) unit, real x) {
@@ -96,7 +98,7 @@ FL_INLINE R(unit) R(unit_of)(real max) {
     unit.base = R(abs)(m) > UNIT_EXACT ? m : 0;
     unit.k = R(fma)(m - unit.base, LOG2_E, EXP_MAGIC) - EXP_MAGIC - (EXP_SHIFT + 2);
     unit.magic = EXP_MAGIC - unit.k;
-    unit.low = max == REAL_INF ? REAL_INF : m + UNIT_LOWEST;
+    unit.low = max == REAL_INF ? REAL_INF : R(fma)(unit.k + (EXP_SHIFT + 2), LN2, unit.base) + UNIT_LOWEST;
     unit.top = R(exp_in)((R(unit)){unit.base, unit.k, unit.magic, -REAL_INF, 0}, m);
     return unit;
 }

@@ -9,6 +9,7 @@
 #undef EXP_LOWEST
 #undef UNIT_LOWEST
 #undef UNIT_EXACT
+#undef LN2
 #undef LN2_HIGH
 #undef LN2_LOW
 #undef LOG2_E
@@ -23,6 +24,7 @@
 #define EXP_LOWEST -87.33654475f /* below, 2^n e^r leaves the normal numbers */
 #define UNIT_LOWEST -103.27893f  /* below, 2^n e^r leaves the subnormal ones */
 #define UNIT_EXACT 256.0f        /* above twice that: x - m is exact where e^(x - m) counts */
+#define LN2 0.693147180559945309f
 #define LN2_HIGH 0.693359375f
 #define LN2_LOW -2.12194440e-4f
 #define LOG2_E 1.44269504088896341f
@@ -36,6 +38,7 @@
 #define EXP_LOWEST -708.39641853226408
 #define UNIT_LOWEST -744.44007192138122
 #define UNIT_EXACT 2048.0
+#define LN2 0.693147180559945309
 #define LN2_HIGH 6.93147180369123816490e-01
 #define LN2_LOW 1.90821492927058770002e-10
 #define LOG2_E 1.44269504088896341

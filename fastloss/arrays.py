@@ -5,6 +5,7 @@ Every error about an array is raised here. The messages name the loss, the argum
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -33,7 +34,7 @@ def array(value: Any, loss: str, name: str) -> Array:
     if hasattr(value, "__cuda_array_interface__"):
         device = getattr(value, "device", "a GPU")
         raise TypeError(f"{loss}: {name} is on {device}; move it to the CPU first, as with {name}.cpu()")
-    if type(value).__module__.partition(".")[0] == "torch":
+    if any(base.__module__.partition(".")[0] == "torch" for base in type(value).__mro__):
         return _from_torch(value, loss, name)
     if hasattr(value, "tocsr") or hasattr(value, "todense"):
         raise TypeError(f"{loss}: {name} is sparse ({type(value).__name__}); pass {name}.toarray()")
@@ -122,9 +123,30 @@ def is_double(input: Array) -> bool:
     return input.dtype.num == 12  # NPY_DOUBLE
 
 
+def whole_number(value: Any, loss: str, name: str) -> int:
+    """An integer parameter; one that no int64 label can equal becomes one that none is."""
+    if type(value) is not int:
+        try:
+            value = operator.index(value)
+        except TypeError:
+            raise TypeError(f"{loss}: {name} must be an integer, got {value!r}") from None
+    number = int(value)
+    return number if -(2**63) < number < 2**63 else -(2**63)
+
+
+def number(value: Any, loss: str, name: str) -> float:
+    """A real parameter."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{loss}: {name} must be a number, got {value!r}")
+    return float(value)
+
+
 def class_axis(input: Array, axis: int, loss: str) -> int:
     """The class axis as a number from 0 on; there is at least one class."""
+    axis = whole_number(axis, loss, "axis")
     ndim = input.ndim
+    if axis == -1 and ndim and input.shape[-1]:
+        return ndim - 1
     if ndim == 0:
         raise ValueError(f"{loss}: input must have a class axis, has shape ()")
     if not -ndim <= axis < ndim:
@@ -169,9 +191,30 @@ def class_weight(value: Any, classes: int, double: bool, loss: str) -> Array:
     found = numeric(value, loss, "weight")
     if found.shape != (classes,):
         raise ValueError(f"{loss}: weight must have shape ({classes},), one per class, has {found.shape}")
+    return contiguous(found, double)
+
+
+def contiguous(found: Array, double: bool) -> Array:
+    """The same numbers, contiguous and of the compute dtype."""
     if found.dtype == _BFLOAT16_BITS:
-        raise TypeError(f"{loss}: weight is bfloat16; pass it as float32")
+        found = (np.ascontiguousarray(found).view(np.uint16).astype(np.uint32) << 16).view(np.float32)
     return np.ascontiguousarray(found, np.float64 if double else np.float32)
+
+
+def total(found: Array) -> float:
+    """The sum, in float64."""
+    if found.dtype == _BFLOAT16_BITS:
+        found = contiguous(found, False)
+    return float(np.sum(found, dtype=np.float64))
+
+
+def fill(to: Array, numbers: Array) -> None:
+    """Write numbers of the compute dtype into an array of any floating dtype."""
+    if to.dtype == _BFLOAT16_BITS:
+        bits = np.ascontiguousarray(numbers, np.float32).view(np.uint32)
+        to["bfloat16"] = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+    else:
+        to[...] = numbers
 
 
 def broadcast_shape(named: list[tuple[str, Array]], loss: str) -> tuple[int, ...]:
@@ -213,6 +256,8 @@ def gradient_outputs(
     later: list[tuple[Array, Array]] = []
     for one, (name, model), dtype in zip(given, like, dtypes, strict=True):
         found = array(one, loss, "out")
+        if found is not one and not np.may_share_memory(found, array(one, loss, "out")):
+            raise TypeError(f"{loss}: out must be an array to write into, is a {type(one).__name__} that was copied")
         if found.shape != model.shape:
             raise ValueError(f"{loss}: out must have the shape of {name}, {model.shape}, has {found.shape}")
         if found.dtype != dtype:

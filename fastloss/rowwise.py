@@ -15,6 +15,15 @@ from .run import ABSENT, Outer, Rowwise
 __all__ = ["cross_entropy", "entropy", "nll_loss", "perplexity", "selective_log_softmax"]
 
 
+_LARGEST = 1e18
+"""Of a parameter: its square, and that of its inverse, are float32 numbers."""
+
+
+def _given(value: Any) -> bool:
+    """Whether a parameter is anything but its default 0.0, and so worth a look."""
+    return type(value) is not float or value != 0.0
+
+
 def _is_probabilities(input: ArrayLike, target: Any, name: str) -> bool:
     """Whether a target is class probabilities: floating, of the input's shape (torch decides by the shape alone)."""
     found = arrays.array(target, name, "target")
@@ -107,12 +116,12 @@ def cross_entropy(
            [ 0.106, -0.212,  0.106]], dtype=float32)
     """
     name = "cross_entropy"
-    if not 0.0 <= label_smoothing <= 1.0:
+    if _given(label_smoothing) and not 0.0 <= arrays.number(label_smoothing, name, "label_smoothing") <= 1.0:
         raise ValueError(f"{name}: label_smoothing must be in [0, 1], got {label_smoothing!r}")
-    if not (math.isfinite(z_loss) and z_loss >= 0):
-        raise ValueError(f"{name}: z_loss must be a finite number >= 0, got {z_loss!r}")
-    if softcap is not None and not (math.isfinite(softcap) and softcap > 0):
-        raise ValueError(f"{name}: softcap must be a finite number > 0, got {softcap!r}")
+    if _given(z_loss) and not 0.0 <= arrays.number(z_loss, name, "z_loss") <= _LARGEST:
+        raise ValueError(f"{name}: z_loss must be in [0, {_LARGEST}], got {z_loss!r}")
+    if softcap is not None and not 1 / _LARGEST <= arrays.number(softcap, name, "softcap") <= _LARGEST:
+        raise ValueError(f"{name}: softcap must be in [{1 / _LARGEST}, {_LARGEST}], got {softcap!r}")
     dense = not (type(target) is np.ndarray and target.dtype.kind in "iub") and _is_probabilities(input, target, name)
     return Rowwise(
         name,
@@ -236,7 +245,7 @@ def _perplexity(base: float) -> Outer:
 
 
 def _check_base(name: str, base: float | None) -> None:
-    if base is not None and not (math.isfinite(base) and base > 0 and base != 1):
+    if base is not None and not (0 < arrays.number(base, name, "base") < math.inf and base != 1):
         raise ValueError(f"{name}: base must be a finite number > 0 other than 1, got {base!r}")
 
 

@@ -36,7 +36,7 @@ def _over(total: float, denominator: float) -> float:
     """The mean; of nothing it is NaN."""
     if denominator:
         return total / denominator
-    return math.copysign(math.inf, total) if total else math.nan
+    return math.copysign(math.inf, total) if total > 0 or total < 0 else math.nan
 
 
 class Pointwise:
@@ -69,7 +69,7 @@ class Pointwise:
         params: tuple[float, ...] = (),
         mean_by_weight: bool = False,
     ) -> None:
-        if reduction not in _REDUCTIONS:
+        if type(reduction) is not str or reduction not in _REDUCTIONS:
             bad_reduction(kernel, reduction, _REDUCTIONS)
         self.kernel, self.reduction, self.params = kernel, reduction, params
         self.code = _core.POINTWISE[kernel]
@@ -105,7 +105,7 @@ class Pointwise:
         if not self.mean_by_weight:
             return size
         weight = self.named[-1][1]
-        return float(np.sum(weight, dtype=np.float64)) * (size / weight.size if weight.size else 0)
+        return arrays.total(weight) * (size / weight.size if weight.size else 0)
 
     def _reduced(self, total: float) -> float:
         return _over(total, self._denominator()) if self.reduction == "mean" else total
@@ -142,7 +142,7 @@ class Pointwise:
         scale: float,
         each: Array | None,
     ) -> tuple[float, Any]:
-        inputs = [found for _, found in self.named if found.ndim]
+        inputs = [found for _, found in self.named]
         written, returned, finish = arrays.gradient_outputs(out, like, dtypes, inputs, self.kernel)
         # A prediction that is repeated by broadcasting gets the sum over its repetitions.
         full = [to if to.shape == self.shape else np.empty(self.shape, _REAL[self.double]) for to in written]
@@ -150,7 +150,7 @@ class Pointwise:
         total = self._run(mode, scale, mode == _GRAD and each is None, arrays.streams(full, inputs), each, grads, hess)
         for to, wide in zip(written, full, strict=True):
             if to is not wide:
-                to[...] = _sum_to(wide, to.shape)
+                arrays.fill(to, _sum_to(wide, to.shape))
         if finish:
             finish()
         return total, returned[0] if len(returned) == 1 else tuple(returned)
@@ -215,7 +215,7 @@ class Rowwise:
         softcap: float = 0.0,
         outer: Outer | None = None,
     ) -> None:
-        if reduction not in _REDUCTIONS:
+        if type(reduction) is not str or reduction not in _REDUCTIONS:
             bad_reduction(loss, reduction, _REDUCTIONS)
         self.loss, self.reduction, self.outer = loss, reduction, outer
         self.code = _core.ROWWISE[kernel]
@@ -225,7 +225,7 @@ class Rowwise:
         self.rows = self.input.size // self.classes
         self.double = arrays.is_double(self.input)
         self.label = self.dense = self.weight = None
-        self.ignore_index = ignore_index
+        self.ignore_index = None if ignore_index is None else arrays.whole_number(ignore_index, loss, "ignore_index")
         if label is not ABSENT:
             self.label = arrays.labels(label, loss, "target")
             arrays.check_rows(self.label, self.input, self.axis, loss, "target")
@@ -284,17 +284,18 @@ class Rowwise:
 
     def value_and_grad(self, out: Any = None, grad_output: Any = None) -> tuple[Any, Any]:
         each = self._per_row()
-        inputs = [one for one in (self.input, self.label, self.dense, self.weight) if one is not None]
-        [grad], [returned], finish = arrays.gradient_outputs(
-            out, [("input", self.input)], [self.input.dtype], inputs, self.loss
-        )
+        rows = arrays.row_shape(self.input, self.axis)
         upstream = None
         if grad_output is not None:
             upstream = arrays.numeric(grad_output, self.loss, "grad_output")
-            if upstream.shape != arrays.row_shape(self.input, self.axis) and upstream.size == self.rows:
-                upstream = upstream.reshape(arrays.row_shape(self.input, self.axis))  # keepdims
+            if upstream.shape == (*rows[: self.axis], 1, *rows[self.axis :]):  # keepdims
+                upstream = upstream.reshape(rows)
             arrays.check_rows(upstream, self.input, self.axis, self.loss, "grad_output")
-            upstream = np.ascontiguousarray(upstream, _REAL[self.double])
+            upstream = arrays.contiguous(upstream, self.double)
+        inputs = [one for one in (self.input, self.label, self.dense, self.weight, upstream) if one is not None]
+        [grad], [returned], finish = arrays.gradient_outputs(
+            out, [("input", self.input)], [self.input.dtype], inputs, self.loss
+        )
         total, weight = self._run(
             self.code, self._scale(), arrays.streams([grad], inputs), each, grad, upstream=upstream
         )

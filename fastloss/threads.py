@@ -22,8 +22,8 @@ def wanted() -> int:
 
 def _checked(n: int, name: str) -> int:
     count = operator.index(n)
-    if count < 1:
-        raise ValueError(f"{name}: n must be at least 1, got {count}")
+    if not 1 <= count < 2**31:
+        raise ValueError(f"{name}: n must be at least 1 and below 2**31, got {count}")
     return count
 
 

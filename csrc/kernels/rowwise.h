@@ -12,6 +12,7 @@ typedef struct {
     real picked;      /* the target's logit */
     real weight;      /* the target's class weight */
     real dot, mass;   /* sums of the kernel's own dot */
+    double rest;      /* sum of e of the classes but the largest */
     double scale;     /* factor of the row's derivatives */
 } R(summary);
 
@@ -71,7 +72,7 @@ FL_INLINE real R(logsumexp_finish)(const R(summary) *s, const R(row_params) *p, 
     int empty = (s->max == -REAL_INF) & (s->others == -s->top);
     (void)p;
     k->factor = empty ? 0 : (real)(s->scale * R(inverse)(s));
-    return s->max + R(log_sum)(s);
+    return (s->max == REAL_INF) & (s->rest == s->rest) ? REAL_INF : s->max + R(log_sum)(s);
 }
 FL_INLINE real R(logsumexp_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
     (void)p;
@@ -171,7 +172,7 @@ FL_INLINE real R(cross_entropy_finish)(const R(summary) *s, const R(row_params) 
     k->offset = (real)(s->scale * smoothing);
     k->at_target = (real)(s->scale * ((rest - smoothing * (double)s->weight) - all * missing));
     R(set_curve)(s, p, all, k);
-    return R(times)(main, gap + log_sum) + R(times)(p->smoothing, s->dot + p->weight_sum * log_sum) +
+    return R(weigh)(main, gap + log_sum) + R(times)(p->smoothing, s->dot + p->weight_sum * log_sum) +
            R(times)(p->z_loss, lse * lse);
 }
 FL_INLINE real R(cross_entropy_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
@@ -209,7 +210,7 @@ FL_INLINE real R(cross_entropy_dense_grad)(R(class_of) c, const R(row_params) *p
 FL_INLINE real R(nll_loss_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
     (void)p;
     k->at_target = (real)(-s->scale * (double)s->weight);
-    return R(times)(s->weight, -s->picked);
+    return R(weigh)(s->weight, -s->picked);
 }
 FL_INLINE real R(nll_loss_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
     (void)c, (void)p, (void)k;

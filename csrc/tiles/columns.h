@@ -1,7 +1,5 @@
 /* Rows together, a row in each lane: for rows of few classes, and for a class axis that is not the last. */
 
-enum { R(sub) = 8 }; /* classes added up in `real` before float64 takes over */
-
 /* The new maxima of the lanes, and what was found so far in their units. */
 FL_INLINE void R(raise_lanes)(R(scans) *s, const real *top, int tilt) {
     int raised = 0;
@@ -10,13 +8,15 @@ FL_INLINE void R(raise_lanes)(R(scans) *s, const real *top, int tilt) {
         raised |= (top[l] > s->max[l]) & (s->max[l] > -REAL_INF);
     if (!raised) {
         FL_SIMD
-        for (int l = 0; l < LANES; l++)
+        for (int l = 0; l < LANES; l++) {
+            s->count[l] = top[l] > s->max[l] ? 0 : s->count[l];
             R(set_unit)(s, l, top[l]);
+        }
         return;
     }
     for (int l = 0; l < LANES; l++) {
         R(unit) from = R(lane_unit)(s, l);
-        double all = s->rest[l] + (double)s->count[l] * (double)from.top, factor;
+        double all = s->rest[l] + s->count[l] * (double)from.top, factor;
         real before = s->max[l];
         if (!(top[l] > before))
             continue;
@@ -24,80 +24,155 @@ FL_INLINE void R(raise_lanes)(R(scans) *s, const real *top, int tilt) {
         s->count[l] = 0;
         if (!(before > -REAL_INF))
             continue;
-        factor = R(rescale)(from, R(lane_unit)(s, l));
+        factor = top[l] < REAL_INF ? R(rescale)(from, R(lane_unit)(s, l)) : 0;
         if (tilt)
             s->tilt[l] = r64_times(factor, s->tilt[l] + ((double)top[l] - (double)before) * all);
         s->rest[l] = factor * all;
     }
 }
 
-FL_INLINE void R(scan_panel)(R(scans) *s, R(panel) x, int64_t n, int tilt, real *kept) {
-    FL_ALIGNED(64) real top[LANES], sums[LANES], tilts[LANES];
-    memcpy(top, s->max, sizeof top);
+FL_INLINE void R(max_panel)(real *top, R(panel) x, int64_t n) {
     for (int64_t c = 0; c < n; c++) {
         FL_SIMD
         for (int l = 0; l < LANES; l++)
             top[l] = R(max)(x.at[c * x.step + l], top[l]);
     }
-    R(raise_lanes)(s, top, tilt);
-    for (int64_t start = 0; start < n; start += R(sub)) {
-        FL_ALIGNED(64) bits_t counts[LANES] = {0};
-        int64_t end = fl_min(start + R(sub), n);
-        for (int l = 0; l < LANES; l++)
-            sums[l] = tilts[l] = 0;
-        for (int64_t c = start; c < end; c++) {
-            FL_SIMD
-            for (int l = 0; l < LANES; l++) {
-                real v = x.at[c * x.step + l], e = R(exp_in)(R(lane_unit)(s, l), v);
-                bits_t same = (bits_t)0 - (bits_t)(v == s->max[l]);
-                kept[c * LANES + l] = e;
-                e = R(from_bits)(R(to_bits)(e) & ~same);
-                counts[l] -= same;
-                sums[l] += e;
-                if (tilt)
-                    tilts[l] += R(times)(e, s->max[l] - v);
-            }
-        }
-        FL_SIMD
-        for (int l = 0; l < LANES; l++) {
-            s->count[l] += (real)(int32_t)counts[l];
-            s->rest[l] += (double)sums[l];
-            if (tilt)
-                s->tilt[l] += (double)tilts[l];
-        }
+}
+
+/* e of one class of every row; into the sums goes 0 for a largest class, which is counted instead (see R(exp_lanes)). */
+FL_INLINE void R(exp_class)(const R(scans) *s, const real *x, real *sums, real *tilts, bits_t *counts, real *kept,
+                            int tilt) {
+    FL_SIMD
+    for (int l = 0; l < LANES; l++) {
+        real v = x[l], e = R(exp_in)(R(lane_unit)(s, l), v);
+        bits_t same = (bits_t)0 - (bits_t)(v == s->max[l]);
+        if (kept)
+            kept[l] = e;
+        e = R(from_bits)(R(to_bits)(e) & ~same);
+        counts[l] -= same;
+        sums[l] += e;
+        if (tilt)
+            tilts[l] += R(times)(e, s->max[l] - v);
     }
 }
 
+FL_INLINE void R(add_counts)(R(scans) *s, const bits_t *counts) {
+    FL_SIMD
+    for (int l = 0; l < LANES; l++)
+        s->count[l] += s->max[l] > -REAL_INF ? (double)(int32_t)counts[l] : 0;
+}
+
+/* All classes of a narrow row: four running sums, class c in number c % 4. */
+FL_INLINE void R(scan_narrow)(R(scans) *s, R(panel) x, int64_t n, int tilt, real *kept) {
+    FL_ALIGNED(64) real top[LANES], sums[4][LANES] = {{0}}, tilts[4][LANES] = {{0}};
+    FL_ALIGNED(64) bits_t counts[LANES] = {0};
+    int64_t c = 0;
+    memcpy(top, s->max, sizeof top);
+    R(max_panel)(top, x, n);
+    R(raise_lanes)(s, top, tilt);
+    for (; c + 4 <= n; c += 4) {
+        R(exp_class)(s, x.at + c * x.step, sums[0], tilts[0], counts, kept + c * LANES, tilt);
+        R(exp_class)(s, x.at + (c + 1) * x.step, sums[1], tilts[1], counts, kept + (c + 1) * LANES, tilt);
+        R(exp_class)(s, x.at + (c + 2) * x.step, sums[2], tilts[2], counts, kept + (c + 2) * LANES, tilt);
+        R(exp_class)(s, x.at + (c + 3) * x.step, sums[3], tilts[3], counts, kept + (c + 3) * LANES, tilt);
+    }
+    for (; c < n; c++)
+        R(exp_class)(s, x.at + c * x.step, sums[c % 4], tilts[c % 4], counts, kept + c * LANES, tilt);
+    R(add_counts)(s, counts);
+    FL_SIMD
+    for (int l = 0; l < LANES; l++) {
+        s->rest[l] = (double)((sums[0][l] + sums[1][l]) + (sums[2][l] + sums[3][l]));
+        if (tilt)
+            s->tilt[l] = (double)((tilts[0][l] + tilts[1][l]) + (tilts[2][l] + tilts[3][l]));
+    }
+}
+
+/* Partial sums [part][lane] to one per lane, in the order of R(fold_sums). */
+FL_NOINLINE void R(fold_parts)(double *parts) {
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half * LANES; i++)
+            parts[i] += parts[i + half * LANES];
+}
+
+FL_NOINLINE void R(add_parts)(double *to, const real *parts) {
+    FL_ALIGNED(64) double wide[LANES * LANES];
+    for (int i = 0; i < LANES * LANES; i++)
+        wide[i] = (double)parts[i];
+    R(fold_parts)(wide);
+    for (int l = 0; l < LANES; l++)
+        to[l] += wide[l];
+}
+
+/* Ranks, and the first largest class where the maximum is larger than `before`, which is then the new maximum. */
 FL_INLINE void R(rank_panel)(R(scans) *s, R(panel) x, int64_t j, int64_t n, const R(group) *g, const real *picked,
-                             const real *before) {
+                             real *before) {
+    int32_t first[LANES];
+    for (int l = 0; l < LANES; l++)
+        first[l] = -1;
     for (int64_t c = n - 1; c >= 0; c--) {
         FL_SIMD
         for (int l = 0; l < LANES; l++) {
             real v = x.at[c * x.step + l];
             s->ahead[l] += (v > picked[l]) | ((v == picked[l]) & (j + c < g->label[l]));
-            s->first[l] = (v == s->max[l]) & (s->max[l] > before[l]) ? (int32_t)(j + c) : s->first[l];
+            first[l] = v == s->max[l] ? (int32_t)(j + c) : first[l];
         }
     }
+    for (int l = 0; l < LANES; l++)
+        if (first[l] >= 0 && s->max[l] > before[l]) {
+            s->first[l] = first[l];
+            before[l] = s->max[l];
+        }
+}
+
+/* One block of wide rows: the sums of R(scan_block), class j in part j % LANES, so that a row has the same bits whether it
+ * is walked with others or alone. */
+FL_INLINE void R(scan_wide)(R(scans) *s, const fl_rowwise *job, const R(group) *g, const real *picked, real *flat,
+                            real *buffer, int64_t j, int64_t end, int needs) {
+    FL_ALIGNED(64) real top[LANES], before[LANES], sums[LANES * LANES], tilts[LANES * LANES];
+    FL_ALIGNED(64) bits_t counts[LANES] = {0};
+    const int tilt = needs & NEEDS_TILT;
+    memset(sums, 0, sizeof sums);
+    if (tilt)
+        memset(tilts, 0, sizeof tilts);
+    memcpy(top, s->max, sizeof top);
+    memcpy(before, s->max, sizeof before);
+    for (int64_t i = j; i < end; i += FL_NARROW) {
+        int64_t n = fl_min(end - i, FL_NARROW);
+        R(max_panel)(top, R(load_panel)(&job->input, g->first, g->rows, i, n, (real)job->softcap, flat, buffer), n);
+    }
+    R(raise_lanes)(s, top, tilt);
+    for (int64_t i = j; i < end; i += FL_NARROW) {
+        int64_t n = fl_min(end - i, FL_NARROW);
+        R(panel) x = R(load_panel)(&job->input, g->first, g->rows, i, n, (real)job->softcap, flat, buffer);
+        for (int64_t c = 0; c < n; c++) {
+            int64_t part = (i - j + c) % LANES * LANES;
+            R(exp_class)(s, x.at + c * x.step, sums + part, tilts + part, counts, NULL, tilt);
+        }
+        if (needs & NEEDS_RANK)
+            R(rank_panel)(s, x, i, n, g, picked, before);
+    }
+    R(add_counts)(s, counts);
+    R(add_parts)(s->rest, sums);
+    if (tilt)
+        R(add_parts)(s->tilt, tilts);
 }
 
 FL_INLINE void R(scan_columns)(R(scans) *s, const fl_rowwise *job, const R(group) *g, const real *picked, R(panel) x,
                                real *flat, real *buffer, real *kept, int needs) {
+    real before[LANES];
     for (int l = 0; l < LANES; l++)
-        s->max[l] = -REAL_INF, s->count[l] = 0, s->rest[l] = 0;
+        s->max[l] = before[l] = -REAL_INF, s->count[l] = 0, s->rest[l] = 0;
     for (int l = 0; needs & NEEDS_TILT && l < LANES; l++)
         s->tilt[l] = 0;
     for (int l = 0; needs & NEEDS_RANK && l < LANES; l++)
         s->first[l] = s->ahead[l] = 0;
-    for (int64_t j = 0; j < job->classes; j += FL_NARROW) {
-        int64_t n = fl_min(job->classes - j, FL_NARROW);
-        real before[LANES];
-        if (j > 0)
-            x = R(load_panel)(&job->input, g->first, g->rows, j, n, (real)job->softcap, flat, buffer);
+    if (job->classes <= FL_NARROW) {
+        R(scan_narrow)(s, x, job->classes, needs & NEEDS_TILT, kept);
         if (needs & NEEDS_RANK)
-            memcpy(before, s->max, sizeof before);
-        R(scan_panel)(s, x, n, needs & NEEDS_TILT, kept);
-        if (needs & NEEDS_RANK)
-            R(rank_panel)(s, x, j, n, g, picked, before);
+            R(rank_panel)(s, x, 0, job->classes, g, picked, before);
+    } else {
+        for (int64_t j = 0; j < job->classes; j += FL_BLOCK)
+            R(scan_wide)(s, job, g, picked, flat, buffer, j, fl_min(j + FL_BLOCK, job->classes), needs);
     }
 }
 
@@ -162,8 +237,8 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
     R(panel) x = R(load_panel)(&job->input, g->first, g->rows, 0, fl_min(job->classes, FL_NARROW), softcap, flat,
                                buffer),
              y = x;
-    R(lane_coefficients) lanes;
-    R(scans) s;
+    FL_ALIGNED(64) R(lane_coefficients) lanes;
+    FL_ALIGNED(64) R(scans) s;
     if (kernel.needs & NEEDS_LABEL)
         R(pick)(job, g, x, picked);
     if (!(kernel.needs & NEEDS_TILT))
@@ -178,7 +253,9 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
         for (int l = 0; l < LANES; l++)
             R(set_unit)(&s, l, -REAL_INF), s.count[l] = 0, s.rest[l] = 0;
     if (wants_dot) {
-        double dots[LANES] = {0}, masses[LANES] = {0};
+        FL_ALIGNED(64) double dots[LANES * LANES], masses[LANES * LANES];
+        memset(dots, 0, sizeof dots);
+        memset(masses, 0, sizeof masses);
         for (int64_t j = 0; j < job->classes; j += FL_NARROW) {
             int64_t n = fl_min(job->classes - j, FL_NARROW);
             if (job->classes > FL_NARROW)
@@ -186,6 +263,7 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
             if (job->dense.rows.data)
                 y = R(load_panel)(&job->dense, g->first, g->rows, j, n, 0, flat, dense_buffer);
             for (int64_t c = 0; c < n; c++) {
+                int64_t part = c % LANES * LANES;
                 real w = class_weight ? class_weight[j + c] : 1;
                 FL_SIMD
                 for (int l = 0; l < LANES; l++) {
@@ -194,11 +272,13 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
                     R(dots) found;
                     of.e = R(exp_in)(R(lane_unit)(&s, l), v);
                     found = kernel.dot(of, p);
-                    dots[l] += (double)found.dot;
-                    masses[l] += (double)found.mass;
+                    dots[part + l] += (double)found.dot;
+                    masses[part + l] += (double)found.mass;
                 }
             }
         }
+        R(fold_parts)(dots);
+        R(fold_parts)(masses);
         for (int l = 0; l < LANES; l++)
             dot[l] = (real)dots[l], mass[l] = (real)masses[l];
     }

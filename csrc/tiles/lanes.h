@@ -2,9 +2,9 @@
 
 /* What the scan has found, per lane; as R(scan). */
 typedef struct {
-    real max[LANES], count[LANES];
+    real max[LANES];
     real base[LANES], k[LANES], magic[LANES], low[LANES], top[LANES]; /* the units */
-    double rest[LANES], tilt[LANES];
+    double count[LANES], rest[LANES], tilt[LANES];
     int32_t first[LANES], ahead[LANES];
 } R(scans);
 
@@ -28,10 +28,11 @@ FL_INLINE real R(shift_of)(real max) { return max == -REAL_INF ? 0 : max; }
 
 FL_INLINE R(summary)
     R(summarise)(const R(scans) *s, const R(group) *g, const real *picked, const real *dot, const real *mass, int l) {
-    double largest = s->max[l] == -REAL_INF ? 0 : (double)s->count[l];
-    real others = (real)(s->rest[l] + (largest - 1) * (double)s->top[l]);
-    return (R(summary)){s->max[l],    s->top[l], others,  (real)s->tilt[l], picked[l],
-                        g->weight[l], dot[l],    mass[l], g->scale[l]};
+    double others = s->rest[l] + (s->count[l] - 1) * (double)s->top[l];
+    return (R(summary)){s->max[l],        s->top[l], s->max[l] == REAL_INF ? REAL_NAN : (real)others,
+                        (real)s->tilt[l], picked[l], g->weight[l],
+                        dot[l],           mass[l],   s->rest[l],
+                        g->scale[l]};
 }
 
 /* The rows' losses, and what they hand to their classes: with hands_on 1 for the gradient, with 2 for the Hessian too. */

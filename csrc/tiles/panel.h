@@ -75,10 +75,10 @@ FL_NOINLINE R(panel) R(load_panel)(const fl_matrix *m, int64_t first, int64_t ro
             R(is_direct)(dtype, here.at, item, swapped)) {
             from = (const real *)(const void *)(here.at + j * stride);
             from_step = here.stride / item;
-            for (int64_t ahead = 0; ahead < rows * here.stride; ahead += 64)
+            for (int64_t ahead = 0; here.stride <= 2 * n * item && ahead < rows * here.stride; ahead += 64)
                 FL_PREFETCH((const char *)from + FL_AHEAD + ahead);
         } else if (here.run >= rows && stride == item && here.stride == n * item) {
-            R(load)(dtype, here.at, item, swapped, rows * n, flat);
+            R(load)(dtype, here.at + j * stride, item, swapped, rows * n, flat);
         } else {
             for (int64_t l = 0; l < rows; l++)
                 R(load)(dtype, fl_locate(&m->rows, first + l).at + j * stride, stride, swapped, n, flat + l * n);
@@ -107,7 +107,7 @@ FL_NOINLINE void R(store_panel)(const fl_matrix *m, int64_t first, int64_t rows,
     }
     R(transpose)(panel, LANES, n, rows, flat, n);
     if (here.run >= rows && stride == item && here.stride == n * item) {
-        R(store)(dtype, here.at, item, swapped, rows * n, flat, stream);
+        R(store)(dtype, here.at + j * stride, item, swapped, rows * n, flat, stream);
         return;
     }
     for (int64_t l = 0; l < rows; l++)

@@ -35,16 +35,16 @@ FL_INLINE void R(pointwise_loop)(R(pointwise_kernel) *kernel, int operands, int 
         R(terms) terms = kernel(o, param);
         real factor = weighted ? w[i] * scale : scale;
         if (mode != FL_MODE_HESS)
-            value[i] = weighted ? R(times)(w[i], terms.value) : terms.value;
+            value[i] = weighted ? R(weigh)(w[i], terms.value) : terms.value;
         if (mode != FL_MODE_VALUE) {
-            grad_a[i] = terms.grad_a * factor;
+            grad_a[i] = weighted ? R(weigh)(factor, terms.grad_a) : terms.grad_a * factor;
             if (grads > 1)
-                grad_b[i] = terms.grad_b * factor;
+                grad_b[i] = weighted ? R(weigh)(factor, terms.grad_b) : terms.grad_b * factor;
             if (grads > 2)
-                grad_c[i] = terms.grad_c * factor;
+                grad_c[i] = weighted ? R(weigh)(factor, terms.grad_c) : terms.grad_c * factor;
         }
         if (mode == FL_MODE_HESS)
-            hess[i] = terms.hess * factor;
+            hess[i] = weighted ? R(weigh)(factor, terms.hess) : terms.hess * factor;
     }
 }
 

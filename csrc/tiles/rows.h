@@ -20,7 +20,7 @@ FL_INLINE double R(rescale)(R(unit) from, R(unit) to) {
 FL_INLINE void R(raise)(R(scan) *s, real max, int tilt) {
     R(unit) unit = R(unit_of)(max);
     if (s->max > -REAL_INF) {
-        double factor = R(rescale)(s->unit, unit), all = s->rest + s->count * (double)s->unit.top;
+        double factor = max < REAL_INF ? R(rescale)(s->unit, unit) : 0, all = s->rest + s->count * (double)s->unit.top;
         if (tilt)
             s->tilt = r64_times(factor, s->tilt + ((double)max - (double)s->max) * all);
         s->rest = factor * all;
@@ -195,7 +195,8 @@ FL_INLINE R(scan) R(scan_classes)(const fl_rowwise *job, const char *row, real p
         if (!known)
             top = R(block_max)(x, body, body < n ? tail : NULL);
         known = n == FL_BLOCK && x != buffer && job->classes - j >= 2 * FL_BLOCK;
-        top = R(scan_block)(&s, x, body, body < n ? tail : NULL, top, needs & NEEDS_TILT, known, keep, kept + j);
+        top = R(scan_block)(&s, x, body, body < n ? tail : NULL, top, needs & NEEDS_TILT, known, keep,
+                            keep ? kept + j : NULL);
         if (keep)
             units[j / FL_BLOCK] = s.unit;
         if (needs & NEEDS_RANK) {
@@ -239,31 +240,31 @@ FL_INLINE void R(dot_block)(double *dots, double *masses, const real *x, const r
     }
 }
 
-/* Derivatives of a block's classes; with `from_kept` e is what the scan kept, told in the row's final unit. */
+/* Derivatives of a block's classes; with `from_kept` x is e already. */
 FL_INLINE void R(class_block)(real *to, const real *x, const real *y, const real *w, int weighted, int from_kept,
-                              int64_t n, real shift, R(unit) unit, real rescale, const R(row_params) *p,
-                              const R(coefficients) *k, R(rowwise_class) *of_class) {
+                              int64_t n, real shift, R(unit) unit, const R(row_params) *p, const R(coefficients) *k,
+                              R(rowwise_class) *of_class) {
     const R(coefficients) coefficients = *k;
     const R(row_params) params = *p;
     FL_SIMD
     for (int64_t i = 0; i < n; i++) {
         R(class_of) c = {x[i], x[i] - shift, 0, y[i], weighted ? w[i] : 1};
-        c.e = from_kept ? x[i] * rescale : R(exp_in)(unit, x[i]);
+        c.e = from_kept ? x[i] : R(exp_in)(unit, x[i]);
         to[i] = of_class(c, &params, &coefficients);
     }
 }
 
 FL_INLINE void R(class_blocks)(real *to, const real *x, const real *y, const real *w, int from_kept, int64_t n,
-                               real shift, R(unit) unit, real rescale, const R(row_params) *p, const R(coefficients) *k,
+                               real shift, R(unit) unit, const R(row_params) *p, const R(coefficients) *k,
                                R(rowwise_class) *of_class) {
     if (w && from_kept)
-        R(class_block)(to, x, y, w, 1, 1, n, shift, unit, rescale, p, k, of_class);
+        R(class_block)(to, x, y, w, 1, 1, n, shift, unit, p, k, of_class);
     else if (w)
-        R(class_block)(to, x, y, w, 1, 0, n, shift, unit, rescale, p, k, of_class);
+        R(class_block)(to, x, y, w, 1, 0, n, shift, unit, p, k, of_class);
     else if (from_kept)
-        R(class_block)(to, x, y, x, 0, 1, n, shift, unit, rescale, p, k, of_class);
+        R(class_block)(to, x, y, x, 0, 1, n, shift, unit, p, k, of_class);
     else
-        R(class_block)(to, x, y, x, 0, 0, n, shift, unit, rescale, p, k, of_class);
+        R(class_block)(to, x, y, x, 0, 0, n, shift, unit, p, k, of_class);
 }
 
 FL_INLINE void R(dot_row)(const fl_rowwise *job, const char *row, const char *dense, const R(row_params) *p,
@@ -297,15 +298,17 @@ FL_INLINE void R(put_row)(const fl_rowwise *job, const char *row, const char *de
     char *hess_row = wants_hess ? fl_locate(&job->hess.rows, at).at : NULL;
     for (int64_t j = 0; j < job->classes; j += FL_BLOCK) {
         int64_t n = fl_min(job->classes - j, FL_BLOCK);
-        const real *x = kept ? kept + j : R(classes)(&job->input, row, j, n, (real)job->softcap, x_buffer);
+        /* What was kept counts if no larger maximum changed the unit since: then it is what would be formed anew. */
+        const int keeps = kept && units[j / FL_BLOCK].k == unit.k && units[j / FL_BLOCK].base == unit.base &&
+                          units[j / FL_BLOCK].low == unit.low;
+        const real *x = keeps ? kept + j : R(classes)(&job->input, row, j, n, (real)job->softcap, x_buffer);
         const real *y = dense ? R(classes)(&job->dense, dense, j, n, 0, dense_buffer) : x;
         const real *w = class_weight ? class_weight + j : NULL;
-        real rescale = kept ? (real)R(rescale)(units[j / FL_BLOCK], unit) : 1;
-        R(class_blocks)(grad, x, y, w, kept != NULL, n, shift, unit, rescale, p, k, kernel.grad);
+        R(class_blocks)(grad, x, y, w, keeps, n, shift, unit, p, k, kernel.grad);
         if (label >= j && label < j + n)
             grad[label - j] = k->at_target;
         if (wants_hess)
-            R(class_blocks)(hess, x, y, w, kept != NULL, n, shift, unit, rescale, p, k, kernel.hess);
+            R(class_blocks)(hess, x, y, w, keeps, n, shift, unit, p, k, kernel.hess);
         if (job->softcap != 0) {
             const real *plain = R(classes)(&job->input, row, j, n, 0, dense_buffer);
             R(uncap)(plain, x, n, (real)job->softcap, grad, wants_hess ? hess : NULL);
@@ -358,7 +361,7 @@ FL_INLINE void R(walk_rows)(const fl_rowwise *job, const R(group) *g, const R(ro
                         : kernel.needs & NEEDS_TILT ? R(scan_tilt)(job, row)
                         : kept                      ? R(scan_keep)(job, row, kept)
                                                     : R(scan_plain)(job, row);
-            found.max[l] = s.max, found.count[l] = (real)s.count, found.rest[l] = s.rest, found.tilt[l] = s.tilt;
+            found.max[l] = s.max, found.count[l] = s.count, found.rest[l] = s.rest, found.tilt[l] = s.tilt;
             found.base[l] = s.unit.base, found.k[l] = s.unit.k, found.magic[l] = s.unit.magic;
             found.low[l] = s.unit.low, found.top[l] = s.unit.top;
             if (kernel.needs & NEEDS_RANK) {

@@ -1,11 +1,11 @@
 /* A tile of every rowwise kernel: groups of LANES rows, by rows or by columns, stamped from losses.def. */
 
-/* Columns where a row's classes would not fill the lanes, or do not lie together while the rows do. The choice depends
- * on the layout and the number of classes alone. */
+/* Columns where a row's classes would not fill the lanes, or do not lie together while the rows do. For more than
+ * FL_NARROW classes both ways have the same bits. */
 FL_INLINE int R(by_columns)(const fl_rowwise *job, int needs) {
     const fl_array *rows = &job->input.rows;
     int64_t item = fl_itemsize(rows->dtype);
-    if (!(needs & (NEEDS_EXP | NEEDS_DOT)))
+    if (!(needs & (NEEDS_EXP | NEEDS_DOT)) || job->classes > INT32_MAX)
         return 0;
     return job->classes <= FL_NARROW ||
            (job->input.class_stride != item && rows->ndim > 0 && rows->stride[rows->ndim - 1] == item);
