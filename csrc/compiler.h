@@ -16,6 +16,7 @@
 #define FL_SIMD_REDUCE(operator, name)
 #define FL_ALIGNED(bytes) __declspec(align(bytes))
 #define FL_PREFETCH(address) ((void)0)
+#define FL_PREFETCH_NEAR(address) ((void)0)
 #else
 #define FL_INLINE static inline __attribute__((always_inline, unused))
 #define FL_NOINLINE static __attribute__((noinline, unused))
@@ -23,7 +24,8 @@
 #define FL_SIMD FL_PRAGMA(omp simd)
 #define FL_SIMD_REDUCE(operator, name) FL_PRAGMA(omp simd reduction(operator: name))
 #define FL_ALIGNED(bytes) __attribute__((aligned(bytes)))
-#define FL_PREFETCH(address) __builtin_prefetch(address, 0, 2) /* into the L2 cache */
+#define FL_PREFETCH(address) __builtin_prefetch(address, 0, 2)      /* into the L2 cache */
+#define FL_PREFETCH_NEAR(address) __builtin_prefetch(address, 0, 3) /* into the L1 cache */
 #endif
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -86,6 +88,14 @@ FL_INLINE void fl_stream_end(void) {}
 #if defined(__F16C__)
 FL_INLINE int64_t fl_widen_f16(const char *from, int64_t n, float *to) {
     int64_t i = 0;
+#if defined(__AVX512F__)
+    for (; i + 32 <= n; i += 32) {
+        const __m256i *pair = (const __m256i *)(const void *)(from + 2 * i);
+        FL_PREFETCH(from + 2 * i + FL_AHEAD);
+        _mm512_storeu_ps(to + i, _mm512_cvtph_ps(_mm256_loadu_si256(pair)));
+        _mm512_storeu_ps(to + i + 16, _mm512_cvtph_ps(_mm256_loadu_si256(pair + 1)));
+    }
+#endif
     for (; i + 8 <= n; i += 8)
         _mm256_storeu_ps(to + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(from + 2 * i))));
     return i;

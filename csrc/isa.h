@@ -3,8 +3,8 @@
 
 #include <math.h>
 
-#include "compiler.h"
 #include "fastloss.h"
+#include "compiler.h"
 #include "layout.h"
 
 #define REAL_BITS 32

@@ -22,9 +22,18 @@ FL_INLINE real R(get)(int dtype, const char *from, int swapped) {
 
 FL_INLINE void R(load_as)(int dtype, const char *from, int64_t stride, int swapped, int64_t n, real *to) {
     if (stride == fl_itemsize(dtype) && !swapped) {
+        const int64_t item = fl_itemsize(dtype);
+        int64_t i = 0;
+        for (; i + 64 <= n; i += 64) {
+            for (int64_t line = 0; line < 64 * item; line += 64)
+                FL_PREFETCH(from + i * item + FL_AHEAD + line);
+            FL_SIMD
+            for (int64_t l = i; l < i + 64; l++)
+                to[l] = R(get)(dtype, from + l * item, 0);
+        }
         FL_SIMD
-        for (int64_t i = 0; i < n; i++)
-            to[i] = R(get)(dtype, from + i * fl_itemsize(dtype), 0);
+        for (int64_t l = i; l < n; l++)
+            to[l] = R(get)(dtype, from + l * item, 0);
     } else {
         for (int64_t i = 0; i < n; i++)
             to[i] = R(get)(dtype, from + i * stride, swapped);

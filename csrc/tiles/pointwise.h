@@ -57,7 +57,7 @@ FL_INLINE void R(pointwise_block)(R(pointwise_kernel) *kernel, int operands, int
     for (; i + step <= n; i += step) {
         for (int k = 0; k < operands; k++)
             for (int line = 0; line < step * (int)sizeof(real); line += 64)
-                FL_PREFETCH((const char *)(in[k] + i) + FL_AHEAD + line);
+                FL_PREFETCH_NEAR((const char *)(in[k] + i) + FL_AHEAD_NEAR + line);
         R(pointwise_loop)(kernel, operands, grads, mode, weighted, in, i, i + step, param, scale, value, grad, hess);
     }
     R(pointwise_loop)(kernel, operands, grads, mode, weighted, in, i, n, param, scale, value, grad, hess);
