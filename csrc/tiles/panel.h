@@ -102,7 +102,8 @@ FL_NOINLINE void R(store_panel)(const fl_matrix *m, int64_t first, int64_t rows,
     int dtype = m->rows.dtype, swapped = m->rows.swapped;
     if (R(is_side_by_side)(m, here, rows)) {
         for (int64_t c = 0; c < n; c++)
-            R(store)(dtype, here.at + (j + c) * stride, item, swapped, rows, panel + c * LANES, stream);
+            /* Not past the cache: as many streams as classes would break each other's lines up. */
+            R(store)(dtype, here.at + (j + c) * stride, item, swapped, rows, panel + c * LANES, 0);
         return;
     }
     R(transpose)(panel, LANES, n, rows, flat, n);

@@ -72,12 +72,17 @@ FL_INLINE double R(fold_lanes)(const real *lanes) {
     return R(fold_sums)(sums);
 }
 
+/* The same unit where its base is 0 already, for the compiler to know. */
+FL_INLINE R(unit) R(unbased)(R(unit) unit) {
+    unit.base = 0;
+    return unit;
+}
+
 /* Adds up e, and (m - x) e, of n elements (a multiple of LANES). With `exclude` those equal to `max` are counted instead: by
  * masks, for a branch on them would be threaded through exp and leave no loop to vectorise. With `ahead` the maximum of
- * the following n elements is taken along, so that they come from memory while this block is computed. */
+ * n elements from `next` on is taken along, so that they come from memory while these are computed. */
 FL_INLINE void R(exp_lanes)(real *sums, real *tilts, bits_t *counts, const real *x, int64_t n, R(unit) unit, real max,
-                            int tilt, int exclude, int ahead, real *tops, int keep, real *kept) {
-    const real *next = x + n;
+                            int tilt, int exclude, int ahead, const real *next, real *tops, int keep, real *kept) {
     for (int64_t i = 0; i < n; i += LANES) {
         if (ahead) {
             FL_PREFETCH((const char *)(next + i) + FL_AHEAD);
@@ -103,10 +108,32 @@ FL_INLINE void R(exp_lanes)(real *sums, real *tilts, bits_t *counts, const real 
     }
 }
 
-/* One block of n elements, whose maximum is `top`; `tail` holds the last of them padded with -inf. With `ahead` a whole block
- * follows in memory, and its maximum is the answer. */
-FL_INLINE real R(scan_block)(R(scan) *s, const real *x, int64_t body, const real *tail, real top, int tilt, int ahead,
-                             int keep, real *kept) {
+/* A block on its way through the scan: n elements in memory, of which `tail` holds those behind the last whole LANES, padded
+ * with -inf; and where there is a next block of the same length, its elements. */
+typedef struct {
+    const real *x, *next;
+    int64_t n, body;
+    real tail[LANES];
+} R(strip);
+
+FL_INLINE void R(exp_strip)(real *sums, real *tilts, bits_t *counts, const R(strip) *b, R(unit) unit, real max,
+                            int tilt, int exclude, real *tops, int keep, real *kept) {
+    const int64_t n = b->body;
+    if (b->next && unit.base == 0) /* as almost always: then there is nothing to subtract */
+        R(exp_lanes)(sums, tilts, counts, b->x, n, R(unbased)(unit), max, tilt, exclude, 1, b->next, tops, keep, kept);
+    else if (b->next)
+        R(exp_lanes)(sums, tilts, counts, b->x, n, unit, max, tilt, exclude, 1, b->next, tops, keep, kept);
+    else
+        R(exp_lanes)(sums, tilts, counts, b->x, n, unit, max, tilt, exclude, 0, NULL, tops, keep, kept);
+    if (n < b->n) {
+        R(exp_lanes)(sums, tilts, counts, b->tail, LANES, unit, max, tilt, exclude, 0, NULL, tops, keep, kept + n);
+        for (int64_t l = 0; b->next && l < b->n - n; l++)
+            tops[l] = R(max)(b->next[n + l], tops[l]);
+    }
+}
+
+/* Takes in a block whose maximum is `top`; the answer is that of the next, if there is one. */
+FL_INLINE real R(scan_block)(R(scan) *s, const R(strip) *b, real top, int tilt, int keep, real *kept) {
     FL_ALIGNED(64) real sums[LANES] = {0}, tilts[LANES] = {0}, tops[LANES];
     FL_ALIGNED(64) bits_t counts[LANES] = {0};
     for (int l = 0; l < LANES; l++)
@@ -114,35 +141,25 @@ FL_INLINE real R(scan_block)(R(scan) *s, const real *x, int64_t body, const real
     if (top > s->max)
         R(raise)(s, top, tilt);
     if (top == s->max) {
-        if (ahead)
-            R(exp_lanes)(sums, tilts, counts, x, body, s->unit, s->max, tilt, 1, 1, tops, keep, kept);
-        else
-            R(exp_lanes)(sums, tilts, counts, x, body, s->unit, s->max, tilt, 1, 0, tops, keep, kept);
-        if (tail)
-            R(exp_lanes)(sums, tilts, counts, tail, LANES, s->unit, s->max, tilt, 1, 0, tops, keep, kept + body);
+        R(exp_strip)(sums, tilts, counts, b, s->unit, s->max, tilt, 1, tops, keep, kept);
         if (top > -REAL_INF)
             s->count += R(fold_counts)(counts);
     } else {
-        if (ahead)
-            R(exp_lanes)(sums, tilts, counts, x, body, s->unit, s->max, tilt, 0, 1, tops, keep, kept);
-        else
-            R(exp_lanes)(sums, tilts, counts, x, body, s->unit, s->max, tilt, 0, 0, tops, keep, kept);
-        if (tail)
-            R(exp_lanes)(sums, tilts, counts, tail, LANES, s->unit, s->max, tilt, 0, 0, tops, keep, kept + body);
+        R(exp_strip)(sums, tilts, counts, b, s->unit, s->max, tilt, 0, tops, keep, kept);
     }
     s->rest += R(fold_lanes)(sums);
     if (tilt)
         s->tilt += R(fold_lanes)(tilts);
-    return ahead ? R(fold_max)(tops) : 0;
+    return b->next ? R(fold_max)(tops) : 0;
 }
 
-FL_INLINE real R(block_max)(const real *x, int64_t body, const real *tail) {
+FL_INLINE real R(strip_max)(const R(strip) *b) {
     FL_ALIGNED(64) real tops[LANES];
     for (int l = 0; l < LANES; l++)
         tops[l] = -REAL_INF;
-    R(max_lanes)(tops, x, body);
-    if (tail)
-        R(max_lanes)(tops, tail, LANES);
+    R(max_lanes)(tops, b->x, b->body);
+    if (b->body < b->n)
+        R(max_lanes)(tops, b->tail, LANES);
     return R(fold_max)(tops);
 }
 
@@ -178,48 +195,60 @@ FL_INLINE R(unit) *R(units_of)(const fl_rowwise *job, real *kept) {
     return (R(unit) *)(void *)(kept + (job->classes + FL_BLOCK - 1) / FL_BLOCK * FL_BLOCK);
 }
 
-FL_INLINE R(scan) R(scan_classes)(const fl_rowwise *job, const char *row, real picked, int64_t label, int needs,
-                                  int keep, real *kept) {
+/* The maximum of the block that comes next, where it has been taken along: `known`. */
+typedef struct {
+    int known;
+    real top;
+} R(foresight);
+
+/* `next_row` follows this one, or is NULL; it is looked at ahead if it is as short as one block. */
+FL_INLINE R(scan) R(scan_classes)(const fl_rowwise *job, const char *row, const char *next_row, R(foresight) *ahead,
+                                  real picked, int64_t label, int needs, int keep, real *kept) {
     R(scan) s = {-REAL_INF, R(unit_of)(-REAL_INF), 0, 0, 0, 0, 0};
-    FL_ALIGNED(64) real buffer[FL_BLOCK], tail[LANES];
-    real softcap = (real)job->softcap, top = 0;
+    FL_ALIGNED(64) real buffer[FL_BLOCK];
+    const real softcap = (real)job->softcap;
     R(unit) *units = keep ? R(units_of)(job, kept) : NULL;
-    int known = 0; /* whether `top` is this block's maximum */
+    R(strip) b;
     for (int64_t j = 0; j < job->classes; j += FL_BLOCK) {
-        int64_t n = fl_min(job->classes - j, FL_BLOCK), body = n - n % LANES;
-        const real *x = R(classes)(&job->input, row, j, n, softcap, buffer);
-        real before = s.max;
-        if (body < n)
+        const real before = s.max;
+        b.n = fl_min(job->classes - j, FL_BLOCK), b.body = b.n - b.n % LANES;
+        b.x = R(classes)(&job->input, row, j, b.n, softcap, buffer);
+        b.next = NULL;
+        if (b.x != buffer && job->classes - j >= 2 * FL_BLOCK)
+            b.next = b.x + FL_BLOCK;
+        else if (b.x != buffer && next_row && job->classes <= FL_BLOCK)
+            b.next = R(classes)(&job->input, next_row, 0, b.n, softcap, buffer);
+        if (b.body < b.n)
             for (int l = 0; l < LANES; l++)
-                tail[l] = l < n - body ? x[body + l] : -REAL_INF;
-        if (!known)
-            top = R(block_max)(x, body, body < n ? tail : NULL);
-        known = n == FL_BLOCK && x != buffer && job->classes - j >= 2 * FL_BLOCK;
-        top = R(scan_block)(&s, x, body, body < n ? tail : NULL, top, needs & NEEDS_TILT, known, keep,
-                            keep ? kept + j : NULL);
+                b.tail[l] = l < b.n - b.body ? b.x[b.body + l] : -REAL_INF;
+        ahead->top = R(scan_block)(&s, &b, ahead->known ? ahead->top : R(strip_max)(&b), needs & NEEDS_TILT, keep,
+                                   keep ? kept + j : NULL);
+        ahead->known = b.next != NULL;
         if (keep)
             units[j / FL_BLOCK] = s.unit;
         if (needs & NEEDS_RANK) {
             int64_t earlier = label - j;
             if (s.max > before)
-                s.first = j + R(first_equal)(x, n, s.max);
-            s.ahead += R(count_ahead)(x, n, picked, earlier < 0 ? 0 : fl_min(earlier, n));
+                s.first = j + R(first_equal)(b.x, b.n, s.max);
+            s.ahead += R(count_ahead)(b.x, b.n, picked, earlier < 0 ? 0 : fl_min(earlier, b.n));
         }
     }
     return s;
 }
 
-FL_NOINLINE R(scan) R(scan_plain)(const fl_rowwise *job, const char *row) {
-    return R(scan_classes)(job, row, 0, 0, NEEDS_EXP, 0, NULL);
+FL_NOINLINE R(scan) R(scan_plain)(const fl_rowwise *job, const char *row, const char *next_row, R(foresight) *ahead) {
+    return R(scan_classes)(job, row, next_row, ahead, 0, 0, NEEDS_EXP, 0, NULL);
 }
-FL_NOINLINE R(scan) R(scan_tilt)(const fl_rowwise *job, const char *row) {
-    return R(scan_classes)(job, row, 0, 0, NEEDS_EXP | NEEDS_TILT, 0, NULL);
+FL_NOINLINE R(scan) R(scan_tilt)(const fl_rowwise *job, const char *row, const char *next_row, R(foresight) *ahead) {
+    return R(scan_classes)(job, row, next_row, ahead, 0, 0, NEEDS_EXP | NEEDS_TILT, 0, NULL);
 }
-FL_NOINLINE R(scan) R(scan_rank)(const fl_rowwise *job, const char *row, real picked, int64_t label) {
-    return R(scan_classes)(job, row, picked, label, NEEDS_EXP | NEEDS_TILT | NEEDS_RANK, 0, NULL);
+FL_NOINLINE R(scan) R(scan_rank)(const fl_rowwise *job, const char *row, const char *next_row, R(foresight) *ahead,
+                                 real picked, int64_t label) {
+    return R(scan_classes)(job, row, next_row, ahead, picked, label, NEEDS_EXP | NEEDS_TILT | NEEDS_RANK, 0, NULL);
 }
-FL_NOINLINE R(scan) R(scan_keep)(const fl_rowwise *job, const char *row, real *kept) {
-    return R(scan_classes)(job, row, 0, 0, NEEDS_EXP, 1, kept);
+FL_NOINLINE R(scan)
+    R(scan_keep)(const fl_rowwise *job, const char *row, const char *next_row, R(foresight) *ahead, real *kept) {
+    return R(scan_classes)(job, row, next_row, ahead, 0, 0, NEEDS_EXP, 1, kept);
 }
 
 /* The second look at a row: its kernel's own sums, or its outputs. `weighted` is a constant: a load that depends on a
@@ -334,6 +363,7 @@ FL_INLINE void R(walk_rows)(const fl_rowwise *job, const R(group) *g, const R(ro
                             real *scratch, real *value) {
     int wants_dot = (kernel.needs & NEEDS_DOT) || ((kernel.needs & MAY_DOT) && job->param[0] != 0);
     real *kept = kernel.needs & FROM_EXP ? scratch : NULL;
+    R(foresight) ahead = {0, 0};
     FL_ALIGNED(64) R(scans) found;
     FL_ALIGNED(64) real picked[LANES], dot[LANES], mass[LANES];
     for (int l = 0; l < LANES; l++) {
@@ -346,7 +376,9 @@ FL_INLINE void R(walk_rows)(const fl_rowwise *job, const R(group) *g, const R(ro
         const char *row = fl_locate(&job->input.rows, at).at;
         const char *dense = job->dense.rows.data ? fl_locate(&job->dense.rows, at).at : NULL;
         R(coefficients) k = {0, 0, 0, 0, 0, 0, 0};
+        const char *next = l + 1 < g->rows ? fl_locate(&job->input.rows, at + 1).at : NULL;
         if (!g->active[l] && !(kernel.needs & NEEDS_RANK)) {
+            ahead.known = 0;
             value[l] = 0;
             if (job->grad.rows.data)
                 R(zero_row)(&job->grad, at, job->classes);
@@ -357,10 +389,10 @@ FL_INLINE void R(walk_rows)(const fl_rowwise *job, const R(group) *g, const R(ro
         if (label >= 0)
             picked[l] = *R(classes)(&job->input, row, label, 1, (real)job->softcap, &picked[l]);
         if (kernel.needs & NEEDS_EXP) {
-            R(scan) s = kernel.needs & NEEDS_RANK   ? R(scan_rank)(job, row, picked[l], label)
-                        : kernel.needs & NEEDS_TILT ? R(scan_tilt)(job, row)
-                        : kept                      ? R(scan_keep)(job, row, kept)
-                                                    : R(scan_plain)(job, row);
+            R(scan) s = kernel.needs & NEEDS_RANK   ? R(scan_rank)(job, row, next, &ahead, picked[l], label)
+                        : kernel.needs & NEEDS_TILT ? R(scan_tilt)(job, row, next, &ahead)
+                        : kept                      ? R(scan_keep)(job, row, next, &ahead, kept)
+                                                    : R(scan_plain)(job, row, next, &ahead);
             found.max[l] = s.max, found.count[l] = s.count, found.rest[l] = s.rest, found.tilt[l] = s.tilt;
             found.base[l] = s.unit.base, found.k[l] = s.unit.k, found.magic[l] = s.unit.magic;
             found.low[l] = s.unit.low, found.top[l] = s.unit.top;
