@@ -195,10 +195,10 @@ def class_weight(value: Any, classes: int, double: bool, loss: str) -> Array:
 
 
 def contiguous(found: Array, double: bool) -> Array:
-    """The same numbers, contiguous and of the compute dtype."""
+    """The same numbers, contiguous, aligned and of the compute dtype."""
     if found.dtype == _BFLOAT16_BITS:
         found = (np.ascontiguousarray(found).view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-    return np.ascontiguousarray(found, np.float64 if double else np.float32)
+    return np.require(found, np.float64 if double else np.float32, ["C_CONTIGUOUS", "ALIGNED"])
 
 
 def total(found: Array) -> float:
