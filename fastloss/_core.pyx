@@ -11,7 +11,7 @@ cdef extern from "fastloss.h" nogil:
     enum:
         FL_MAX_DIM, FL_MAX_OPERANDS, FL_MAX_GRADS, FL_MAX_PARAMS, FL_TILE, FL_NARROW
         FL_F32, FL_F64, FL_F16, FL_BF16, FL_I8, FL_U8, FL_I16, FL_U16, FL_I32, FL_U32, FL_I64, FL_U64
-        FL_MODE_VALUE, FL_MODE_GRAD, FL_MODE_HESS
+        FL_MODE_VALUE, FL_MODE_GRAD, FL_MODE_HESS, FL_nll_loss
 
     ctypedef struct fl_array:
         char *data
@@ -351,7 +351,8 @@ def rowwise(int loss, bint wide, cnp.ndarray input, int axis, label, dense, upst
         work.tile = table.labels[wide] if loss < 0 else table.rowwise[loss][wide]
         work.job = job
         work.items = job.count
-        work.cost = job.count if loss < 0 else cnp.PyArray_SIZE(input)
+        # Labels alone, and nll_loss without its gradient, touch one element of a row.
+        work.cost = job.count if loss < 0 or (loss == FL_nll_loss and grad is None) else cnp.PyArray_SIZE(input)
         work.tile_items = FL_TILE if loss < 0 else tile_rows(
             job.classes, job.input.class_stride != cnp.PyArray_ITEMSIZE(input))
         work.scratch = fl_row_scratch(job, 8 if wide else 4) if loss >= 0 else 0
