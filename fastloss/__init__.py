@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from ._version import __version__
 from .config import config, show_config
+from .divergence import js_div_with_logits, kl_div_with_logits
 from .evaluation import Evaluation
+from .focal import focal_loss
 from .pointwise import binary_cross_entropy_with_logits, mse_loss
 from .rowwise import cross_entropy, entropy, nll_loss, perplexity, selective_log_softmax
 from .softmax import Score, log_softmax, logsumexp, score, softmax
@@ -26,7 +28,10 @@ __all__ = [
     "config",
     "cross_entropy",
     "entropy",
+    "focal_loss",
     "get_num_threads",
+    "js_div_with_logits",
+    "kl_div_with_logits",
     "log_softmax",
     "logsumexp",
     "mse_loss",

@@ -1,7 +1,7 @@
 /* Rows together, a row in each lane: for rows of few classes, and for a class axis that is not the last. */
 
 /* The new maxima of the lanes, and what was found so far in their units. */
-FL_INLINE void R(raise_lanes)(R(scans) *s, const real *top, int tilt) {
+FL_INLINE void R(raise_lanes)(R(scans) *s, const real *top, int tilt, R(rate) rate) {
     int raised = 0;
     FL_SIMD_REDUCE(|, raised)
     for (int l = 0; l < LANES; l++)
@@ -10,21 +10,21 @@ FL_INLINE void R(raise_lanes)(R(scans) *s, const real *top, int tilt) {
         FL_SIMD
         for (int l = 0; l < LANES; l++) {
             s->count[l] = top[l] > s->max[l] ? 0 : s->count[l];
-            R(set_unit)(s, l, top[l]);
+            R(set_unit_at)(s, l, top[l], rate);
         }
         return;
     }
     for (int l = 0; l < LANES; l++) {
-        R(unit) from = R(lane_unit)(s, l);
+        R(unit) from = R(lane_unit_at)(s, l, rate);
         double all = s->rest[l] + s->count[l] * (double)from.top, factor;
         real before = s->max[l];
         if (!(top[l] > before))
             continue;
-        R(set_unit)(s, l, top[l]);
+        R(set_unit_at)(s, l, top[l], rate);
         s->count[l] = 0;
         if (!(before > -REAL_INF))
             continue;
-        factor = top[l] < REAL_INF ? R(rescale)(from, R(lane_unit)(s, l)) : 0;
+        factor = top[l] < REAL_INF ? R(rescale)(from, R(lane_unit_at)(s, l, rate)) : 0;
         if (tilt)
             s->tilt[l] = r64_times(factor, s->tilt[l] + ((double)top[l] - (double)before) * all);
         s->rest[l] = factor * all;
@@ -69,7 +69,7 @@ FL_INLINE void R(scan_narrow)(R(scans) *s, R(panel) x, int64_t n, int tilt, real
     int64_t c = 0;
     memcpy(top, s->max, sizeof top);
     R(max_panel)(top, x, n);
-    R(raise_lanes)(s, top, tilt);
+    R(raise_lanes)(s, top, tilt, R(plain_rate)());
     for (; c + 4 <= n; c += 4) {
         R(exp_class)(s, x.at + c * x.step, sums[0], tilts[0], counts, kept + c * LANES, tilt);
         R(exp_class)(s, x.at + (c + 1) * x.step, sums[1], tilts[1], counts, kept + (c + 1) * LANES, tilt);
@@ -140,7 +140,7 @@ FL_INLINE void R(scan_wide)(R(scans) *s, const fl_rowwise *job, const R(group) *
         int64_t n = fl_min(end - i, FL_NARROW);
         R(max_panel)(top, R(load_panel)(&job->input, g->first, g->rows, i, n, (real)job->softcap, flat, buffer), n);
     }
-    R(raise_lanes)(s, top, tilt);
+    R(raise_lanes)(s, top, tilt, R(plain_rate)());
     for (int64_t i = j; i < end; i += FL_NARROW) {
         int64_t n = fl_min(end - i, FL_NARROW);
         R(panel) x = R(load_panel)(&job->input, g->first, g->rows, i, n, (real)job->softcap, flat, buffer);

@@ -149,6 +149,6 @@ FL_INLINE void R(pointwise_tile)(const fl_pointwise *job, int64_t first, int64_t
     POINTWISE_MODE(name, operands, grads, FL_MODE_VALUE)                                                               \
     POINTWISE_MODE(name, operands, grads, FL_MODE_GRAD)                                                                \
     POINTWISE_MODE(name, operands, grads, FL_MODE_HESS)
-#define ROWWISE(name)
+#define ROWWISE(name, reads)
 #include "losses.def"
 #undef POINTWISE_MODE

@@ -12,6 +12,11 @@
 #define NEEDS_DOT 16  /* the kernel's own sums */
 #define MAY_DOT 32    /* those too, under label smoothing */
 #define FROM_EXP 64   /* the derivatives come from e alone, not from x: e is kept */
+#define NEEDS_PAIR 128  /* m, s of the target's logits too, and of every class both exponentials */
+#define NEEDS_CROSS 256 /* and the sum of e (t - x) of the target's */
+#define GRAD_MASS 512   /* the kernel's second sum, where a gradient is wanted */
+#define HEATED 1024     /* of a scan: at a rate of its own */
+#define ONE_SUM 2048       /* and without telling the largest classes apart */
 #endif
 
 typedef R(dots) R(rowwise_dot)(R(class_of) c, const R(row_params) *p);
@@ -50,6 +55,10 @@ FL_INLINE R(row_params) R(params_of)(const fl_rowwise *job) {
     p.z_loss = (real)job->param[1];
     p.unit = (real)job->param[2];
     p.weight_sum = (real)job->weight_sum;
+    p.gamma = job->param[3];
+    p.temperature = job->param[4];
+    p.rate = R(rate_of)(p.temperature);
+    p.rate_error = (double)p.rate.c * p.temperature;
     return p;
 }
 

@@ -20,7 +20,11 @@ FL_INLINE void R(rowwise_tile)(const fl_rowwise *job, int64_t first, int64_t cou
         R(group) group;
         FL_ALIGNED(64) real value[LANES];
         R(load_group)(job, first + done, fl_min(count - done, LANES), kernel.needs, &group, &totals);
-        if (columns)
+        if (kernel.needs & NEEDS_PAIR && columns)
+            R(walk_pair_columns)(job, &group, &params, kernel, value);
+        else if (kernel.needs & NEEDS_PAIR)
+            R(walk_pair_rows)(job, &group, &params, kernel, (real *)scratch, value);
+        else if (columns)
             R(walk_columns)(job, &group, &params, kernel, value);
         else
             R(walk_rows)(job, &group, &params, kernel, (real *)scratch, value);
@@ -34,7 +38,7 @@ FL_INLINE void R(rowwise_tile)(const fl_rowwise *job, int64_t first, int64_t cou
 }
 
 #define POINTWISE(name, operands, grads)
-#define ROWWISE(name)                                                                                                  \
+#define ROWWISE(name, reads)                                                                                           \
     static void R(name##_tile)(const void *job, int64_t first, int64_t count, fl_partial *partial, void *scratch) {    \
         const R(rowwise_kernel) kernel = {name##_needs, R(name##_dot), R(name##_finish), R(name##_grad),               \
                                           R(name##_hess)};                                                             \
