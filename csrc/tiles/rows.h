@@ -18,7 +18,7 @@ FL_INLINE double R(rescale)(R(unit) from, R(unit) to) {
 
 /* A larger maximum: what was found so far is told in its unit, and the former largest classes join the rest. */
 FL_INLINE void R(raise)(R(scan) *s, real max, int tilt) {
-    R(unit) unit = R(unit_at)(max, s->unit.rate);
+    R(unit) unit = R(unit_of)(max);
     if (s->max > -REAL_INF) {
         double factor = max < REAL_INF ? R(rescale)(s->unit, unit) : 0, all = s->rest + s->count * (double)s->unit.top;
         if (tilt)
@@ -77,11 +77,6 @@ FL_INLINE R(unit) R(unbased)(R(unit) unit) {
     unit.base = 0;
     return unit;
 }
-/* And where the rate is the plain one. */
-FL_INLINE R(unit) R(unheated)(R(unit) unit) {
-    unit.rate = R(plain_rate)();
-    return unit;
-}
 
 /* Adds up e, and (m - x) e, of n elements (a multiple of LANES). With `exclude` those equal to `max` are counted instead: by
  * masks, for a branch on them would be threaded through exp and leave no loop to vectorise. With `ahead` the maximum of
@@ -121,10 +116,8 @@ typedef struct {
     real tail[LANES];
 } R(strip);
 
-FL_INLINE void R(exp_strip)(real *sums, real *tilts, bits_t *counts, const R(strip) *b, R(unit) in, real max, int needs,
-                            int exclude, real *tops, int keep, real *kept) {
-    const R(unit) unit = needs & HEATED ? in : R(unheated)(in);
-    const int tilt = needs & NEEDS_TILT;
+FL_INLINE void R(exp_strip)(real *sums, real *tilts, bits_t *counts, const R(strip) *b, R(unit) unit, real max,
+                            int tilt, int exclude, real *tops, int keep, real *kept) {
     const int64_t n = b->body;
     if (b->next && unit.base == 0) /* as almost always: then there is nothing to subtract */
         R(exp_lanes)(sums, tilts, counts, b->x, n, R(unbased)(unit), max, tilt, exclude, 1, b->next, tops, keep, kept);
@@ -140,20 +133,19 @@ FL_INLINE void R(exp_strip)(real *sums, real *tilts, bits_t *counts, const R(str
 }
 
 /* Takes in a block whose maximum is `top`; the answer is that of the next, if there is one. */
-FL_INLINE real R(scan_block)(R(scan) *s, const R(strip) *b, real top, int needs, int keep, real *kept) {
-    const int tilt = needs & NEEDS_TILT;
+FL_INLINE real R(scan_block)(R(scan) *s, const R(strip) *b, real top, int tilt, int keep, real *kept) {
     FL_ALIGNED(64) real sums[LANES] = {0}, tilts[LANES] = {0}, tops[LANES];
     FL_ALIGNED(64) bits_t counts[LANES] = {0};
     for (int l = 0; l < LANES; l++)
         tops[l] = -REAL_INF;
     if (top > s->max)
         R(raise)(s, top, tilt);
-    if (top == s->max && !(needs & ONE_SUM)) {
-        R(exp_strip)(sums, tilts, counts, b, s->unit, s->max, needs, 1, tops, keep, kept);
+    if (top == s->max) {
+        R(exp_strip)(sums, tilts, counts, b, s->unit, s->max, tilt, 1, tops, keep, kept);
         if (top > -REAL_INF)
             s->count += R(fold_counts)(counts);
     } else {
-        R(exp_strip)(sums, tilts, counts, b, s->unit, s->max, needs, 0, tops, keep, kept);
+        R(exp_strip)(sums, tilts, counts, b, s->unit, s->max, tilt, 0, tops, keep, kept);
     }
     s->rest += R(fold_lanes)(sums);
     if (tilt)
@@ -209,32 +201,30 @@ typedef struct {
     real top;
 } R(foresight);
 
-/* `next_row` follows this one, or is NULL; it is looked at ahead if it is as short as one block. What there is no room
- * to keep goes to a buffer. */
-FL_INLINE R(scan) R(scan_classes)(const fl_rowwise *job, const fl_matrix *matrix, const char *row, const char *next_row,
-                                  R(foresight) *ahead, R(rate) rate, real picked, int64_t label, int needs, int keep,
-                                  real *kept) {
-    R(scan) s = {-REAL_INF, R(unit_at)(-REAL_INF, rate), 0, 0, 0, 0, 0};
-    FL_ALIGNED(64) real buffer[FL_BLOCK], spare[FL_BLOCK];
+/* `next_row` follows this one, or is NULL; it is looked at ahead if it is as short as one block. */
+FL_INLINE R(scan) R(scan_classes)(const fl_rowwise *job, const char *row, const char *next_row, R(foresight) *ahead,
+                                  real picked, int64_t label, int needs, int keep, real *kept) {
+    R(scan) s = {-REAL_INF, R(unit_of)(-REAL_INF), 0, 0, 0, 0, 0};
+    FL_ALIGNED(64) real buffer[FL_BLOCK];
     const real softcap = (real)job->softcap;
-    R(unit) *units = kept ? R(units_of)(job, kept) : NULL;
+    R(unit) *units = keep ? R(units_of)(job, kept) : NULL;
     R(strip) b;
     for (int64_t j = 0; j < job->classes; j += FL_BLOCK) {
         const real before = s.max;
         b.n = fl_min(job->classes - j, FL_BLOCK), b.body = b.n - b.n % LANES;
-        b.x = R(classes)(matrix, row, j, b.n, softcap, buffer);
+        b.x = R(classes)(&job->input, row, j, b.n, softcap, buffer);
         b.next = NULL;
         if (b.x != buffer && job->classes - j >= 2 * FL_BLOCK)
             b.next = b.x + FL_BLOCK;
         else if (b.x != buffer && next_row && job->classes <= FL_BLOCK)
-            b.next = R(classes)(matrix, next_row, 0, b.n, softcap, buffer);
+            b.next = R(classes)(&job->input, next_row, 0, b.n, softcap, buffer);
         if (b.body < b.n)
             for (int l = 0; l < LANES; l++)
                 b.tail[l] = l < b.n - b.body ? b.x[b.body + l] : -REAL_INF;
-        ahead->top = R(scan_block)(&s, &b, ahead->known ? ahead->top : R(strip_max)(&b), needs, keep,
-                                   kept ? kept + j : spare);
+        ahead->top = R(scan_block)(&s, &b, ahead->known ? ahead->top : R(strip_max)(&b), needs & NEEDS_TILT, keep,
+                                   keep ? kept + j : NULL);
         ahead->known = b.next != NULL;
-        if (kept)
+        if (keep)
             units[j / FL_BLOCK] = s.unit;
         if (needs & NEEDS_RANK) {
             int64_t earlier = label - j;
@@ -247,20 +237,18 @@ FL_INLINE R(scan) R(scan_classes)(const fl_rowwise *job, const fl_matrix *matrix
 }
 
 FL_NOINLINE R(scan) R(scan_plain)(const fl_rowwise *job, const char *row, const char *next_row, R(foresight) *ahead) {
-    return R(scan_classes)(job, &job->input, row, next_row, ahead, R(plain_rate)(), 0, 0, NEEDS_EXP, 0, NULL);
+    return R(scan_classes)(job, row, next_row, ahead, 0, 0, NEEDS_EXP, 0, NULL);
 }
 FL_NOINLINE R(scan) R(scan_tilt)(const fl_rowwise *job, const char *row, const char *next_row, R(foresight) *ahead) {
-    return R(scan_classes)(job, &job->input, row, next_row, ahead, R(plain_rate)(), 0, 0, NEEDS_EXP | NEEDS_TILT, 0,
-                           NULL);
+    return R(scan_classes)(job, row, next_row, ahead, 0, 0, NEEDS_EXP | NEEDS_TILT, 0, NULL);
 }
 FL_NOINLINE R(scan) R(scan_rank)(const fl_rowwise *job, const char *row, const char *next_row, R(foresight) *ahead,
                                  real picked, int64_t label) {
-    return R(scan_classes)(job, &job->input, row, next_row, ahead, R(plain_rate)(), picked, label,
-                           NEEDS_EXP | NEEDS_TILT | NEEDS_RANK, 0, NULL);
+    return R(scan_classes)(job, row, next_row, ahead, picked, label, NEEDS_EXP | NEEDS_TILT | NEEDS_RANK, 0, NULL);
 }
 FL_NOINLINE R(scan)
     R(scan_keep)(const fl_rowwise *job, const char *row, const char *next_row, R(foresight) *ahead, real *kept) {
-    return R(scan_classes)(job, &job->input, row, next_row, ahead, R(plain_rate)(), 0, 0, NEEDS_EXP, 1, kept);
+    return R(scan_classes)(job, row, next_row, ahead, 0, 0, NEEDS_EXP, 1, kept);
 }
 
 /* The second look at a row: its kernel's own sums, or its outputs. `weighted` is a constant: a load that depends on a
