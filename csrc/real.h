@@ -94,8 +94,8 @@ FL_INLINE R(rate) R(rate_of)(double temperature) {
     rate.c = (real)(1 / temperature);
     rate.log2_e = (real)(1.44269504088896341 / temperature);
     rate.ln2_high = R(from_bits)(R(to_bits)((real)high) & ~(((bits_t)1 << (EXP_SHIFT / 2)) - 1));
-    rate.ln2_low = (real)((high - (double)rate.ln2_high) +
-                          ((temperature - upper) * 6.93147180369123816490e-01 + temperature * 1.90821492927058770002e-10));
+    rate.ln2_low = (real)((high - (double)rate.ln2_high) + ((temperature - upper) * 6.93147180369123816490e-01 +
+                                                            temperature * 1.90821492927058770002e-10));
     return rate;
 }
 
@@ -110,26 +110,31 @@ typedef struct {
     R(rate) rate;
 } R(unit);
 
-FL_INLINE real R(exp_in)(R(unit) unit, real x) {
+/* e^d in it, where d = x - base. */
+FL_INLINE real R(exp_shifted)(R(unit) unit, real d) {
     const R(rate) rate = unit.rate;
-    real d = R(max)(unit.low, x - unit.base); /* a NaN stays one */
-    real shifted = R(fma)(d, rate.log2_e, unit.magic);
+    real bounded = R(max)(unit.low, d); /* a NaN stays one */
+    real shifted = R(fma)(bounded, rate.log2_e, unit.magic);
     real n = shifted - unit.magic;
-    real r = R(fma)(n, -rate.ln2_low, R(fma)(n, -rate.ln2_high, d)) * rate.c;
+    real r = R(fma)(n, -rate.ln2_low, R(fma)(n, -rate.ln2_high, bounded)) * rate.c;
     real scale = R(from_bits)(R(to_bits)(shifted) << EXP_SHIFT); /* 0 at `low` */
     return R(fma)(R(exp_poly)(r), scale, scale);
 }
+FL_INLINE real R(exp_in)(R(unit) unit, real x) { return R(exp_shifted)(unit, x - unit.base); }
 
-/* The unit of a row whose largest logit is `max`; where that is +inf, all others are 0 in it. */
+/* The unit of a row whose largest logit is `max`; where that is +inf, e of all others is 0 in it. By masks: selects would
+ * be threaded into branches and leave no loop to vectorise. */
 FL_INLINE R(unit) R(unit_at)(real max, R(rate) rate) {
     R(unit) unit;
-    real m = max == -REAL_INF ? 0 : max;
+    bits_t m = R(to_bits)(max) & ((bits_t)0 - (bits_t)(max > -REAL_INF));
+    bits_t far = (bits_t)0 - (bits_t)(R(abs)(max) * rate.c > UNIT_EXACT);
+    real rest = R(from_bits)(m & ~far);
     unit.rate = rate;
-    unit.base = R(abs)(m) * rate.c > UNIT_EXACT ? m : 0;
-    unit.k = R(fma)(max == REAL_INF ? 0 : m - unit.base, rate.log2_e, EXP_MAGIC) - EXP_MAGIC - (EXP_SHIFT + 2);
+    unit.base = R(from_bits)(m & far);
+    unit.k = R(fma)(rest, rate.log2_e, EXP_MAGIC) - EXP_MAGIC - (EXP_SHIFT + 2);
     unit.magic = EXP_MAGIC - unit.k;
     unit.low = (unit.k - EXP_BIAS) * LN2 / rate.c;
-    unit.top = R(exp_in)(unit, m);
+    unit.top = R(exp_shifted)(unit, rest);
     return unit;
 }
 FL_INLINE R(unit) R(unit_of)(real max) { return R(unit_at)(max, R(plain_rate)()); }

@@ -5,78 +5,93 @@
  * the logits. Where u is small a term is formed from u alone: between p and q the rounding errors of both would be left.
  * A class masked in both rows has p = q = 0, and its u is a NaN. */
 
-/* (e^-u - 1 + u) / u^2 for |u| <= 1 */
+/* (e^-u - 1 + u) / u^2 for -2 <= u <= 1 */
 #if REAL_BITS == 32
-FL_INLINE real R(kl_poly)(real u) { /* 4.3e-9 */
-    real y = R(fma)(-2.77228380617e-6f, u, 2.53548405792e-5f);
-    y = R(fma)(y, u, -1.98440237159e-4f);
-    y = R(fma)(y, u, 1.38854518444e-3f);
-    y = R(fma)(y, u, -8.33331027394e-3f);
-    y = R(fma)(y, u, 4.16667345449e-2f);
-    y = R(fma)(y, u, -1.66666670101e-1f);
-    return R(fma)(y, u, 4.99999997927e-1f);
+FL_INLINE real R(kl_poly)(real u) { /* 9.4e-9 */
+    real y = R(fma)(4.1963845172e-7f, u, -2.63362795372e-6f);
+    y = R(fma)(y, u, 2.4540355265e-5f);
+    y = R(fma)(y, u, -0.000198721715785f);
+    y = R(fma)(y, u, 0.00138904727615f);
+    y = R(fma)(y, u, -0.00833314300107f);
+    y = R(fma)(y, u, 0.0416666282834f);
+    y = R(fma)(y, u, -0.166666694669f);
+    return R(fma)(y, u, 0.500000002083f);
 }
 #else
-FL_INLINE real R(kl_poly)(real u) { /* 1.2e-17 */
-    real y = R(fma)(-7.6797227978992701e-13, u, 1.1638485100294154968e-11);
-    y = R(fma)(y, u, -1.6059834008916978222e-10);
-    y = R(fma)(y, u, 2.0874456820671764279e-9);
-    y = R(fma)(y, u, -2.5052090847462146625e-8);
-    y = R(fma)(y, u, 2.7557334830307242013e-7);
-    y = R(fma)(y, u, -2.7557319351876631484e-6);
-    y = R(fma)(y, u, 2.4801587247331569761e-5);
-    y = R(fma)(y, u, -1.9841269840858255253e-4);
-    y = R(fma)(y, u, 1.3888888888978518561e-3);
-    y = R(fma)(y, u, -8.3333333333338783137e-3);
-    y = R(fma)(y, u, 4.1666666666666112987e-2);
-    y = R(fma)(y, u, -1.666666666666666465e-1);
-    return R(fma)(y, u, 5.0000000000000000556e-1);
+FL_INLINE real R(kl_poly)(real u) { /* 8.0e-18 */
+    real y = R(fma)(-4.4181062713199569121e-15, u, 4.3425068380699560749e-14);
+    y = R(fma)(y, u, -7.6570421104595588357e-13);
+    y = R(fma)(y, u, 1.1483818260268666416e-11);
+    y = R(fma)(y, u, -1.6057588432966613441e-10);
+    y = R(fma)(y, u, 2.0876633088270815707e-9);
+    y = R(fma)(y, u, -2.5052132638654859746e-8);
+    y = R(fma)(y, u, 2.7557319532431933448e-7);
+    y = R(fma)(y, u, -2.7557319048875642e-6);
+    y = R(fma)(y, u, 0.000024801587303041163254);
+    y = R(fma)(y, u, -0.00019841269841882634514);
+    y = R(fma)(y, u, 0.0013888888888881033347);
+    y = R(fma)(y, u, -0.0083333333333323863704);
+    y = R(fma)(y, u, 0.041666666666666754569);
+    y = R(fma)(y, u, -0.16666666666666671011);
+    return R(fma)(y, u, 0.49999999999999999879);
 }
 #endif
 
-/* (v tanh v - log cosh v) / u^2 with v = u / 2, from u^2 <= 2.25 */
+/* (v tanh v - log cosh v) / u^2 with v = u / 2, from w = u^2 <= 4 */
 #if REAL_BITS == 32
-FL_INLINE real R(js_poly)(real w) { /* 2.9e-9 */
-    real y = R(fma)(9.65778291138e-8f, w, -1.70030793602e-6f);
-    y = R(fma)(y, w, 1.88178160072e-5f);
-    y = R(fma)(y, w, -1.84156344018e-4f);
-    y = R(fma)(y, w, 1.73599884728e-3f);
-    y = R(fma)(y, w, -1.56249843252e-2f);
-    return R(fma)(y, w, 1.24999999639e-1f);
+FL_INLINE real R(js_poly)(real w) { /* 8.5e-9 */
+    real y = R(fma)(-4.96807464439e-9f, w, 1.28081152306e-7f);
+    y = R(fma)(y, w, -1.76454066704e-6f);
+    y = R(fma)(y, w, 1.88440481143e-5f);
+    y = R(fma)(y, w, -0.00018409589778f);
+    y = R(fma)(y, w, 0.00173593277138f);
+    y = R(fma)(y, w, -0.015624966322f);
+    return R(fma)(y, w, 0.12499999894f);
 }
 #else
-FL_INLINE real R(js_poly)(real w) { /* 2.8e-18 */
-    real y = R(fma)(-5.2784899471248882884e-15, w, 1.3512787862786818664e-13);
-    y = R(fma)(y, w, -1.9143598861787757521e-12);
-    y = R(fma)(y, w, 2.124286648127392323e-11);
-    y = R(fma)(y, w, -2.1522321884381051584e-10);
-    y = R(fma)(y, w, 2.1239464302500570138e-9);
-    y = R(fma)(y, w, -2.082428219714546337e-8);
-    y = R(fma)(y, w, 2.0358465944513116445e-7);
-    y = R(fma)(y, w, -1.9835524446234164342e-6);
-    y = R(fma)(y, w, 1.9221230039299713797e-5);
-    y = R(fma)(y, w, -1.844618055355555537e-4);
-    y = R(fma)(y, w, 1.7361111111093581602e-3);
-    y = R(fma)(y, w, -1.5624999999999939415e-2);
-    return R(fma)(y, w, 1.2499999999999999965e-1);
+FL_INLINE real R(js_poly)(real w) { /* 2.0e-18 */
+    real y = R(fma)(1.1797405773272649442e-18, w, -5.177305261347052453e-17);
+    y = R(fma)(y, w, 1.1328782094601480252e-15);
+    y = R(fma)(y, w, -1.6987824839516498933e-14);
+    y = R(fma)(y, w, 2.0398194189415965474e-13);
+    y = R(fma)(y, w, -2.1716430458414477477e-12);
+    y = R(fma)(y, w, 2.1891714022766491068e-11);
+    y = R(fma)(y, w, -2.1636282299949257569e-10);
+    y = R(fma)(y, w, 2.1253581112908062689e-9);
+    y = R(fma)(y, w, -2.082551324392327686e-8);
+    y = R(fma)(y, w, 2.0358540347491217801e-7);
+    y = R(fma)(y, w, -1.9835527466537358669e-6);
+    y = R(fma)(y, w, 0.000019221230117397111781);
+    y = R(fma)(y, w, -0.00018446180554733973588);
+    y = R(fma)(y, w, 0.0017361111111102484924);
+    y = R(fma)(y, w, -0.015624999999999964026);
+    return R(fma)(y, w, 0.12499999999999999975);
 }
 #endif
 
-/* Whether `cross`, sum of q log(q / p) as a difference of log-sum-exps, is large enough beside its terms to be exact. */
-FL_INLINE int R(is_far)(double cross, double apart) { return cross >= 2 + (apart < 0 ? -apart : apart); }
+/* Whether the sum of q log(q / p), as a difference of log-sum-exps, is large enough beside its terms to be exact. */
+FL_INLINE int R(is_far)(R(pair_summary) s) { return s.cross >= 2 + r64_abs(s.apart); }
 
-/* sum of q u = sum of q u - q + p, whose terms q (e^-u - 1 + u) are >= 0; by x_j the gradient is c (p_j - q_j). */
+/* Of the log-sum-exps there is an error d left in u, the same for all classes. What it adds to a sum is of second order,
+ * and is taken off where it is small: for that the kernels find d, as the tie, from the sum of u alone. */
+FL_INLINE double R(tied)(double sum, double tie, double excess) { return r64_abs(tie) < 0.001 ? sum - excess : sum; }
+
+/* sum of q u = sum of q u - q + p, whose terms q (e^-u - 1 + u) are >= 0; by x_j the gradient is c (p_j - q_j).
+ * The tie y is the sum of q (e^-u - 1), which is e^-d - 1, and the excess e^-d - 1 + d = y - log(1 + y). */
 #define kl_div_with_logits_needs (NEEDS_PAIR | NEEDS_CROSS | NEEDS_DOT)
 #define kl_div_with_logits_hess no_hess
 FL_INLINE R(dots) R(kl_div_with_logits_dot)(R(class_of) c, const R(row_params) *p) {
-    real u = c.gap, near = c.other * (u * u) * R(kl_poly)(u), far = R(times)(c.other, u - 1) + c.e;
+    real q = c.other, u = c.gap, counting = q == 0 ? 0 : u;
+    real near = q * (u * u) * R(kl_poly)(u), far = R(fma)(q, counting - 1, c.e);
+    real term = R(abs)(u + REAL_C(0.5)) <= REAL_C(1.5) ? near : far;
     (void)p;
-    return (R(dots)){R(abs)(u) <= 1 ? near : far, 0};
+    return (R(dots)){term, 0, R(fma)(-q, counting, term)};
 }
 FL_INLINE real R(kl_div_with_logits_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
-    double inverse = R(inverse)(s), dot = (double)s->dot * inverse;
-    k->factor = (real)(s->scale * inverse / p->temperature);
-    return (real)(R(is_far)(s->cross, s->apart) ? s->cross : dot);
+    const R(pair_summary) pair = s->pair;
+    double y = pair.tie, sum = R(tied)(pair.dot, y, y * y * (0.5 - y * (1.0 / 3)));
+    k->factor = (real)(s->scale * R(inverse)(s) / p->temperature);
+    return (real)(R(is_far)(pair) ? pair.cross : sum < 0 ? 0 : sum);
 }
 FL_INLINE real R(kl_div_with_logits_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
     (void)p;
@@ -85,7 +100,8 @@ FL_INLINE real R(kl_div_with_logits_grad)(R(class_of) c, const R(row_params) *p,
 
 /* With m = (p + q) / 2, half the sum of p log(p / m) + q log(q / m) = (p + q) (v tanh v - log cosh v), v = u / 2,
  *   = (p + q) (log 2 - log(1 + e^-|u|)) - min(p, q) |u|, numbers >= 0;
- * by x_j the gradient is c/2 p_j (log(p_j / m_j) - sum of p log(p / m)). */
+ * by x_j the gradient is c/2 p_j (log(p_j / m_j) - sum of p log(p / m)).
+ * The tie is the sum of q - p = (p + q) tanh v, where u is small (p + q) v (1 - v^2 / 3): that is d, the excess d^2 / 4. */
 #define js_div_with_logits_needs (NEEDS_PAIR | NEEDS_DOT | GRAD_MASS)
 #define js_div_with_logits_hess no_hess
 FL_INLINE real R(log_of_middle)(real u) { /* log(p / m) = log 2 - log(1 + e^u) */
@@ -96,14 +112,16 @@ FL_INLINE R(dots) R(js_div_with_logits_dot)(R(class_of) c, const R(row_params) *
     real log_sum = R(log1p_unit)(R(exp_nonpositive)(-size));
     real near = both * square * R(js_poly)(square);
     real far = R(times)(both, LN2 - log_sum) - R(times)(R(min)(c.e, c.other), size);
+    real tie = (REAL_C(0.5) * both * c.gap) * R(fma)(square, REAL_C(-0.083333333333333333), 1);
     (void)p;
-    return (R(dots)){size <= REAL_C(1.5) ? near : far, R(times)(c.e, R(log_of_middle)(c.gap))};
+    return (R(dots)){size <= 2 ? near : far, R(times)(c.e, R(log_of_middle)(c.gap)), size <= 2 ? tie : c.other - c.e};
 }
 FL_INLINE real R(js_div_with_logits_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
-    double inverse = R(inverse)(s), half = 0.5 * inverse;
-    k->factor = (real)(s->scale * half / p->temperature);
-    k->offset = (real)((double)s->mass * inverse);
-    return (real)((double)s->dot * half);
+    const R(pair_summary) pair = s->pair;
+    double sum = R(tied)(pair.dot, pair.tie, 0.25 * pair.tie * pair.tie);
+    k->factor = (real)(s->scale * 0.5 * R(inverse)(s) / p->temperature);
+    k->offset = (real)pair.mass;
+    return (real)(0.5 * (sum < 0 ? 0 : sum));
 }
 FL_INLINE real R(js_div_with_logits_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
     (void)p;

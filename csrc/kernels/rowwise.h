@@ -5,6 +5,12 @@
  * e = top + others, where `others` leaves one largest class out: lse = m + log1p(others / top) keeps a confident row's
  * loss, and 1 - p = (others + (top - e)) / s a confident class's gradient, where s and p themselves round to 1. */
 
+/* Of a pair of rows (divergence.h): the sum of q log(q / p) as a difference, by how much the target's log-sum-exp is above
+ * the input's, and the sums of the kernel's own dot over the target's. */
+typedef struct {
+    double cross, apart, dot, mass, tie;
+} R(pair_summary);
+
 typedef struct {
     real max;         /* m; -inf: there is no class but masked ones */
     real top, others; /* s = top + others */
@@ -14,7 +20,7 @@ typedef struct {
     real dot, mass;   /* sums of the kernel's own dot */
     double rest;      /* sum of e of the classes but the largest */
     double scale;     /* factor of the row's derivatives */
-    double cross, apart;
+    R(pair_summary) pair;
 } R(summary);
 
 typedef struct {
@@ -38,7 +44,7 @@ typedef struct {
 } R(class_of);
 
 typedef struct {
-    real dot, mass;
+    real dot, mass, tie;
 } R(dots);
 
 FL_INLINE R(dots) R(no_dot)(R(class_of) c, const R(row_params) *p) {

@@ -5,18 +5,16 @@
  * tiles/columns.h takes them together, with a row in each lane. */
 
 #ifndef NEEDS_EXP
-#define NEEDS_EXP 1   /* m, s */
-#define NEEDS_TILT 2  /* the sum of -d e */
-#define NEEDS_RANK 4  /* the target's rank, and the first largest class */
-#define NEEDS_LABEL 8 /* a class index */
-#define NEEDS_DOT 16  /* the kernel's own sums */
-#define MAY_DOT 32    /* those too, under label smoothing */
-#define FROM_EXP 64   /* the derivatives come from e alone, not from x: e is kept */
+#define NEEDS_EXP 1     /* m, s */
+#define NEEDS_TILT 2    /* the sum of -d e */
+#define NEEDS_RANK 4    /* the target's rank, and the first largest class */
+#define NEEDS_LABEL 8   /* a class index */
+#define NEEDS_DOT 16    /* the kernel's own sums */
+#define MAY_DOT 32      /* those too, under label smoothing */
+#define FROM_EXP 64     /* the derivatives come from e alone, not from x: e is kept */
 #define NEEDS_PAIR 128  /* m, s of the target's logits too, and of every class both exponentials */
 #define NEEDS_CROSS 256 /* and the sum of e (t - x) of the target's */
-#define GRAD_MASS 512   /* the kernel's second sum, where a gradient is wanted */
-#define HEATED 1024     /* of a scan: at a rate of its own */
-#define ONE_SUM 2048       /* and without telling the largest classes apart */
+#define GRAD_MASS 512   /* the kernel's second sum only where a gradient is wanted */
 #endif
 
 typedef R(dots) R(rowwise_dot)(R(class_of) c, const R(row_params) *p);
