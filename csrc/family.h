@@ -16,3 +16,10 @@
 #include "tiles/panel.h"
 #include "tiles/columns.h"
 #include "tiles/tile.h"
+
+#include "kernels/rowsums.h"
+#include "kernels/distance.h"
+#include "tiles/rowsums.h"
+#include "tiles/sums_rows.h"
+#include "tiles/sums_columns.h"
+#include "tiles/sums_tile.h"

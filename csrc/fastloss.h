@@ -15,6 +15,7 @@ enum {
     FL_NARROW = 64,       /* rows of at most so many classes are handled 32 rows at once */
     FL_MAX_OPERANDS = 5,  /* of a pointwise loss, its weight included */
     FL_MAX_GRADS = 3,     /* prediction arguments of a loss */
+    FL_ROW_OPERANDS = 4,  /* of a loss of sums over a row */
     FL_MAX_PARAMS = 8
 };
 
@@ -37,6 +38,12 @@ typedef struct {
     fl_array rows;
     int64_t class_stride;
 } fl_matrix;
+
+/* Rows of any shape: `matrix` where a row has one dimension at most; `row` walks a row's elements from the first row's on. */
+typedef struct {
+    fl_matrix matrix;
+    fl_array row;
+} fl_rows;
 
 /* What one tile leaves behind. `bad` is the first item with a label out of range, or -1. */
 typedef struct {
@@ -92,10 +99,26 @@ typedef struct {
     fl_matrix grad, hess;
 } fl_rowwise;
 
+/* A loss that comes from sums over a row, over `count` rows of `length` elements. */
+typedef struct {
+    int64_t count, length;
+    fl_rows operand[FL_ROW_OPERANDS];
+    fl_array label;     /* one per row: an element that the row's loss treats apart */
+    fl_array number;    /* one per row, for the kernel to know */
+    fl_array upstream;  /* factor of each row's gradient */
+    const void *weight; /* of each label, of the compute dtype */
+    double param[FL_MAX_PARAMS];
+    double scale;
+    int stream;
+    void *value; /* one per row, of the compute dtype */
+    fl_rows grad[FL_MAX_GRADS];
+} fl_rowsums;
+
 /* losses.def names every kernel once; here it becomes enums, in isa.h the table, in _core.pyx the names. */
 enum fl_pointwise_loss {
 #define POINTWISE(name, operands, grads) FL_##name,
 #define ROWWISE(name)
+#define ROWSUMS(name, operands, grads)
 #include "losses.def"
     FL_POINTWISE_COUNT
 };
@@ -103,8 +126,17 @@ enum fl_pointwise_loss {
 enum fl_rowwise_loss {
 #define POINTWISE(name, operands, grads)
 #define ROWWISE(name) FL_##name,
+#define ROWSUMS(name, operands, grads)
 #include "losses.def"
     FL_ROWWISE_COUNT
+};
+
+enum fl_rowsums_loss {
+#define POINTWISE(name, operands, grads)
+#define ROWWISE(name)
+#define ROWSUMS(name, operands, grads) FL_##name,
+#include "losses.def"
+    FL_ROWSUMS_COUNT
 };
 
 enum { FL_REAL32, FL_REAL64, FL_REAL_COUNT };
@@ -115,6 +147,7 @@ typedef struct {
     const char *name;
     fl_tile *pointwise[FL_POINTWISE_COUNT][FL_MODE_COUNT][FL_REAL_COUNT];
     fl_tile *rowwise[FL_ROWWISE_COUNT][FL_REAL_COUNT];
+    fl_tile *rowsums[FL_ROWSUMS_COUNT][FL_MODE_HESS][FL_REAL_COUNT];
     fl_tile *labels[FL_REAL_COUNT]; /* checks the labels and adds up their weights */
     fl_tile *read, *copy;           /* the machine's limits, for benchmarks; the job is an fl_probe */
 } fl_table;

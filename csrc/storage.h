@@ -121,27 +121,34 @@ FL_NOINLINE void R(store)(int dtype, char *to, int64_t stride, int swapped, int6
 }
 
 /* The same for n elements of an array from number `first` on, across its rows. A block that lies in memory as reals is
- * not copied: the address is the answer. */
-FL_INLINE const real *R(block)(const fl_array *array, int64_t first, int64_t n, real *buffer) {
+ * not copied: the address is the answer. `offset` is in bytes, from the array's first element. */
+FL_INLINE const real *R(block_at)(const fl_array *array, int64_t offset, int64_t first, int64_t n, real *buffer) {
     fl_run_at here = fl_locate(array, first);
     real *to = buffer;
-    if (here.run >= n && R(is_direct)(array->dtype, here.at, here.stride, array->swapped))
-        return (const real *)(const void *)here.at;
+    if (here.run >= n && R(is_direct)(array->dtype, here.at + offset, here.stride, array->swapped))
+        return (const real *)(const void *)(here.at + offset);
     for (;;) {
         int64_t m = fl_min(n, here.run);
-        R(load)(array->dtype, here.at, here.stride, array->swapped, m, to);
+        R(load)(array->dtype, here.at + offset, here.stride, array->swapped, m, to);
         to += m, first += m, n -= m;
         if (n == 0)
             return buffer;
         here = fl_locate(array, first);
     }
 }
+FL_INLINE const real *R(block)(const fl_array *array, int64_t first, int64_t n, real *buffer) {
+    return R(block_at)(array, 0, first, n, buffer);
+}
 
-FL_INLINE void R(put_block)(const fl_array *array, int64_t first, int64_t n, const real *from, int stream) {
+FL_INLINE void R(put_block_at)(const fl_array *array, int64_t offset, int64_t first, int64_t n, const real *from,
+                               int stream) {
     while (n > 0) {
         fl_run_at here = fl_locate(array, first);
         int64_t m = fl_min(n, here.run);
-        R(store)(array->dtype, here.at, here.stride, array->swapped, m, from, stream);
+        R(store)(array->dtype, here.at + offset, here.stride, array->swapped, m, from, stream);
         from += m, first += m, n -= m;
     }
+}
+FL_INLINE void R(put_block)(const fl_array *array, int64_t first, int64_t n, const real *from, int stream) {
+    R(put_block_at)(array, 0, first, n, from, stream);
 }

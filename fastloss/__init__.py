@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from ._version import __version__
 from .config import config, show_config
+from .distance import cosine_similarity
 from .evaluation import Evaluation
 from .pointwise import binary_cross_entropy_with_logits, mse_loss
 from .rowwise import cross_entropy, entropy, nll_loss, perplexity, selective_log_softmax
@@ -24,6 +25,7 @@ __all__ = [
     "__version__",
     "binary_cross_entropy_with_logits",
     "config",
+    "cosine_similarity",
     "cross_entropy",
     "entropy",
     "get_num_threads",

@@ -8,6 +8,7 @@ Array = NDArray[Any]
 
 POINTWISE: dict[str, int]
 ROWWISE: dict[str, int]
+ROWSUMS: dict[str, int]
 TILE: int
 NARROW: int
 COMPILER: str
@@ -57,5 +58,23 @@ def rowwise(
     extra: tuple[Array, ...] | None,
     threads: int,
 ) -> tuple[float, float, int]: ...
+def rowsums(
+    loss: int,
+    mode: int,
+    wide: bool,
+    shaped: Array,
+    axes: tuple[int, ...],
+    operands: tuple[Array, ...],
+    label: Array | None,
+    number: Array | None,
+    upstream: Array | None,
+    weight: Array | None,
+    params: tuple[float, ...],
+    scale: float,
+    stream: bool,
+    value: Array | None,
+    grads: tuple[Array, ...],
+    threads: int,
+) -> tuple[float, int]: ...
 def read_probe(array: Array, threads: int = 0) -> float: ...
 def copy_probe(source: Array, to: Array, threads: int = 0) -> None: ...

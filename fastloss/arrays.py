@@ -157,6 +157,22 @@ def class_axis(input: Array, axis: int, loss: str) -> int:
     return axis
 
 
+def row_axes(shape: tuple[int, ...], axis: Any, loss: str, name: str) -> tuple[int, ...]:
+    """The axes along which rows lie, as numbers from 0 on, in order; a row has at least one element."""
+    ndim, given = len(shape), axis if isinstance(axis, (tuple, list)) else (axis,)
+    found = {whole_number(each, loss, "axis") for each in given}
+    if ndim == 0 and found <= {0, -1}:
+        return ()
+    if not all(-ndim <= each < ndim for each in found):
+        raise ValueError(f"{loss}: axis is {axis}, out of range for {name} of shape {shape}")
+    axes = tuple(sorted({each % ndim for each in found}))
+    if len(axes) < len(given):
+        raise ValueError(f"{loss}: axis names one axis twice: {axis}")
+    if not axes or any(shape[each] == 0 for each in axes):
+        raise ValueError(f"{loss}: {name} has no elements along axis {axis} (shape {shape}): there is no class to a row")
+    return axes
+
+
 def row_shape(input: Array, axis: int) -> tuple[int, ...]:
     """The shape without the class axis."""
     return input.shape[:axis] + input.shape[axis + 1 :]

@@ -25,6 +25,10 @@ class Declaration(Protocol):
     def value_and_grad(self, out: Any = None, grad_output: Any = None) -> tuple[Any, Any]:
         """The loss and its gradient by every prediction."""
 
+
+class TwiceDifferentiable(Declaration, Protocol):
+    """A declaration of a loss that has a Hessian."""
+
     def grad_hess(self, out: Any = None) -> tuple[Any, Any]:
         """Gradient and diagonal Hessian per element, unreduced."""
 
@@ -153,7 +157,7 @@ def loss(
             return declare(*args, **kwargs).value_and_grad(out, grad_output)
 
         def grad_hess(*args: Any, out: Any = None, **kwargs: Any) -> tuple[Any, Any]:
-            return declare(*args, **kwargs).grad_hess(out)
+            return cast(TwiceDifferentiable, declare(*args, **kwargs)).grad_hess(out)
 
         made: Any = value
         made.name, made.family = name, family

@@ -34,6 +34,7 @@ FL_INLINE void R(rowwise_tile)(const fl_rowwise *job, int64_t first, int64_t cou
 }
 
 #define POINTWISE(name, operands, grads)
+#define ROWSUMS(name, operands, grads)
 #define ROWWISE(name)                                                                                                  \
     static void R(name##_tile)(const void *job, int64_t first, int64_t count, fl_partial *partial, void *scratch) {    \
         const R(rowwise_kernel) kernel = {name##_needs, R(name##_dot), R(name##_finish), R(name##_grad),               \

@@ -1,0 +1,152 @@
+"""How a declared call is run whose loss comes from sums over rows: value, gradients, reductions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import _core, arrays
+from .arrays import Array
+from .loss import bad_reduction
+from .run import _REAL, ONE, _over, _sum_to
+from .threads import wanted
+
+__all__ = ["RowSums"]
+
+_REDUCTIONS = ("none", "mean", "sum")
+
+
+class RowSums:
+    """A loss of one number per row, from sums over the row; operands broadcast.
+
+    Parameters
+    ----------
+    loss : str
+        The loss's name, for errors.
+    kernel : str
+        Its kernel's name in csrc/losses.def.
+    predictions, others : sequence of (name, value)
+        The kernel's operands in order, those it is differentiated by first.
+    axis : int or tuple of int
+        What is summed over: an axis, or several, of the operands' common shape. A number without axes is a row.
+    reduction : {"none", "mean", "sum"}
+    keepdims : bool
+        Whether the value keeps those axes, with length 1.
+    label : (name, array), optional
+        For each row the index of an element that the kernel treats apart, or as many as it has elements.
+    number : (name, array), optional
+        A number for each row.
+    weight : array_like, optional
+        For each label.
+    params : tuple of float
+        The kernel's parameters.
+    """
+
+    __slots__ = (
+        "axes", "code", "double", "keepdims", "label", "loss", "named", "number", "params", "predictions", "reduction",
+        "rows", "shape", "weight",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        loss: str,
+        kernel: str,
+        predictions: Sequence[tuple[str, Any]],
+        others: Sequence[tuple[str, Any]] = (),
+        axis: Any = -1,
+        *,
+        reduction: str,
+        keepdims: bool = False,
+        label: tuple[str, Array] | None = None,
+        number: tuple[str, Array] | None = None,
+        weight: Any = None,
+        params: tuple[float, ...] = (),
+    ) -> None:
+        if type(reduction) is not str or reduction not in _REDUCTIONS:
+            bad_reduction(loss, reduction, _REDUCTIONS)
+        self.loss, self.reduction, self.keepdims, self.params = loss, reduction, keepdims, params
+        self.code = _core.ROWSUMS[kernel]
+        self.predictions = len(predictions)
+        self.named = [(name, arrays.floating(value, loss, name)) for name, value in predictions]
+        self.named += [(name, arrays.numeric(value, loss, name)) for name, value in others]
+        self.shape = arrays.broadcast_shape(self.named, loss)
+        self.axes = arrays.row_axes(self.shape, axis, loss, self.named[0][0])
+        self.rows = tuple([n for a, n in enumerate(self.shape) if a not in self.axes])
+        self.double = any(arrays.is_double(found) for _, found in self.named[: self.predictions])
+        self.label, self.number = label, number
+        self.weight = None
+        if weight is not None:
+            self.weight = arrays.class_weight(weight, self._length(), self.double, loss)
+
+    def _length(self) -> int:
+        return math.prod([self.shape[a] for a in self.axes])
+
+    def _run(
+        self,
+        grads: Sequence[Array] | None,
+        scale: float = 1.0,
+        stream: bool = False,
+        value: Array | None = None,
+        upstream: Array | None = None,
+    ) -> float:
+        first = self.named[0][1]
+        shaped = first if first.shape == self.shape else np.broadcast_to(ONE, self.shape)
+        label, number = (None if each is None else each[1] for each in (self.label, self.number))
+        total, bad = _core.rowsums(
+            self.code, grads is not None, self.double, shaped, self.axes, tuple([found for _, found in self.named]),
+            label, number, upstream, self.weight, self.params, scale, stream, value, tuple(grads or ()), wanted(),
+        )  # fmt: skip
+        if bad >= 0:
+            assert self.label is not None
+            raise arrays.bad_label(self.label[1], bad, self._length(), self.loss, self.label[0])
+        return total
+
+    def _value_shape(self) -> tuple[int, ...]:
+        if self.keepdims:
+            return tuple([1 if a in self.axes else n for a, n in enumerate(self.shape)])
+        return self.rows if self.label is None else self.label[1].shape
+
+    def _per_row(self) -> Array | None:
+        return np.empty(self._value_shape(), _REAL[self.double]) if self.reduction == "none" else None
+
+    def _reduced(self, total: float) -> float:
+        return _over(total, math.prod(self.rows)) if self.reduction == "mean" else total
+
+    def value(self) -> Any:
+        each = self._per_row()
+        total = self._run(None, value=each)
+        return self._reduced(total) if each is None else each
+
+    def value_and_grad(self, out: Any = None, grad_output: Any = None) -> tuple[Any, Any]:
+        each, scale = self._per_row(), 1.0
+        if self.reduction == "mean":
+            rows = math.prod(self.rows)
+            scale = 1.0 / rows if rows else math.nan
+        inputs = [found for _, found in self.named]
+        upstream = None
+        if grad_output is not None:
+            upstream = arrays.numeric(grad_output, self.loss, "grad_output")
+            if upstream.shape not in (self.rows, self._value_shape()):
+                raise ValueError(
+                    f"{self.loss}: grad_output must have the shape of the value, {self._value_shape()}, "
+                    f"has {upstream.shape}"
+                )
+            inputs.append(upstream)
+        inputs += [each[1] for each in (self.label, self.number) if each is not None]
+        inputs += [] if self.weight is None else [self.weight]
+        like = self.named[: self.predictions]
+        written, returned, finish = arrays.gradient_outputs(
+            out, like, [found.dtype for _, found in like], inputs, self.loss
+        )
+        # A prediction that is repeated by broadcasting gets the sum over its repetitions.
+        full = [to if to.shape == self.shape else np.empty(self.shape, _REAL[self.double]) for to in written]
+        total = self._run(full, scale, arrays.streams(full, inputs), each, upstream)
+        for to, wide in zip(written, full, strict=True):
+            if to is not wide:
+                arrays.fill(to, _sum_to(wide, to.shape))
+        if finish:
+            finish()
+        return self._reduced(total) if each is None else each, returned[0] if len(returned) == 1 else tuple(returned)
