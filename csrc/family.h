@@ -19,7 +19,9 @@
 
 #include "kernels/rowsums.h"
 #include "kernels/distance.h"
+#include "kernels/triplet.h"
 #include "tiles/rowsums.h"
 #include "tiles/sums_rows.h"
 #include "tiles/sums_columns.h"
+#include "tiles/sums_lists.h"
 #include "tiles/sums_tile.h"

@@ -16,6 +16,7 @@ enum {
     FL_MAX_OPERANDS = 5,  /* of a pointwise loss, its weight included */
     FL_MAX_GRADS = 3,     /* prediction arguments of a loss */
     FL_ROW_OPERANDS = 4,  /* of a loss of sums over a row */
+    FL_ROW_FACTORS = 7,   /* that such a row hands to its elements */
     FL_MAX_PARAMS = 8
 };
 
@@ -104,14 +105,15 @@ typedef struct {
     int64_t count, length;
     fl_rows operand[FL_ROW_OPERANDS];
     fl_array label;     /* one per row: an element that the row's loss treats apart */
+    fl_rows labels;     /* or several, ended by a negative number */
     fl_array number;    /* one per row, for the kernel to know */
     fl_array upstream;  /* factor of each row's gradient */
     const void *weight; /* of each label, of the compute dtype */
     double param[FL_MAX_PARAMS];
     double scale;
     int stream;
-    void *value; /* one per row, of the compute dtype */
-    fl_rows grad[FL_MAX_GRADS];
+    void *value;                /* one per row, of the compute dtype */
+    fl_rows grad[FL_MAX_GRADS]; /* of every prediction, or of none */
 } fl_rowsums;
 
 /* losses.def names every kernel once; here it becomes enums, in isa.h the table, in _core.pyx the names. */
@@ -147,7 +149,7 @@ typedef struct {
     const char *name;
     fl_tile *pointwise[FL_POINTWISE_COUNT][FL_MODE_COUNT][FL_REAL_COUNT];
     fl_tile *rowwise[FL_ROWWISE_COUNT][FL_REAL_COUNT];
-    fl_tile *rowsums[FL_ROWSUMS_COUNT][FL_MODE_HESS][FL_REAL_COUNT];
+    fl_tile *rowsums[FL_ROWSUMS_COUNT][FL_REAL_COUNT];
     fl_tile *labels[FL_REAL_COUNT]; /* checks the labels and adds up their weights */
     fl_tile *read, *copy;           /* the machine's limits, for benchmarks; the job is an fl_probe */
 } fl_table;
@@ -169,6 +171,11 @@ int fl_run(const fl_work *work, fl_partial *total); /* 0, or -1 without memory *
 static inline int64_t fl_row_scratch(const fl_rowwise *job, int64_t real_bytes) {
     int64_t blocks = (job->classes + FL_BLOCK - 1) / FL_BLOCK, bytes = blocks * (FL_BLOCK + 8) * real_bytes;
     return job->grad.rows.data && job->softcap == 0 && job->classes > FL_NARROW && bytes <= FL_KEPT ? bytes : 0;
+}
+
+/* The bytes of scratch for a row with several labels: those, what each hands to the elements, and the elements. */
+static inline int64_t fl_list_scratch(const fl_rowsums *job, int64_t real_bytes) {
+    return job->labels.row.data ? job->length * (8 + 8 * FL_ROW_FACTORS) + (job->length + 64) * real_bytes : 0;
 }
 
 /* dispatch.c: the tables of this build, best first, and whether this machine can run one. */

@@ -75,9 +75,7 @@ const fl_table FL_NAME(fl_table_, FL_ISA) = {
     {
 #define POINTWISE(name, operands, grads)
 #define ROWWISE(name)
-#define ROWSUMS(name, operands, grads)                                                                                 \
-    {{r32_##name##_tile_FL_MODE_VALUE, r64_##name##_tile_FL_MODE_VALUE},                                               \
-     {r32_##name##_tile_FL_MODE_GRAD, r64_##name##_tile_FL_MODE_GRAD}},
+#define ROWSUMS(name, operands, grads) {r32_##name##_tile, r64_##name##_tile},
 #include "losses.def"
     },
     {r32_labels_tile, r64_labels_tile},

@@ -60,12 +60,12 @@ def rowwise(
 ) -> tuple[float, float, int]: ...
 def rowsums(
     loss: int,
-    mode: int,
     wide: bool,
     shaped: Array,
     axes: tuple[int, ...],
     operands: tuple[Array, ...],
     label: Array | None,
+    labels: Array | None,
     number: Array | None,
     upstream: Array | None,
     weight: Array | None,

@@ -72,6 +72,7 @@ cdef extern from "fastloss.h" nogil:
         int64_t count, length
         fl_rows *operand
         fl_array label, number, upstream
+        fl_rows labels
         const void *weight
         double *param
         double scale
@@ -83,7 +84,7 @@ cdef extern from "fastloss.h" nogil:
         const char *name
         fl_tile *pointwise[1][3][2]
         fl_tile *rowwise[1][2]
-        fl_tile *rowsums[1][2][2]
+        fl_tile *rowsums[1][2]
         fl_tile *labels[2]
         fl_tile *read
         fl_tile *copy
@@ -96,6 +97,7 @@ cdef extern from "fastloss.h" nogil:
     int fl_can_thread()
     int fl_max_threads()
     int64_t fl_row_scratch(const fl_rowwise *, int64_t)
+    int64_t fl_list_scratch(const fl_rowsums *, int64_t)
     int fl_run(const fl_work *, fl_partial *)
     int fl_table_count()
     const fl_table *fl_table_at(int)
@@ -286,6 +288,14 @@ cdef int describe_sums(fl_rows *to, cnp.ndarray array, int ndim, const cnp.npy_i
     return 0
 
 
+# An array by itself, or none.
+cdef int describe_own(fl_array *to, array) except -1:
+    to.data = NULL
+    if array is not None:
+        describe(to, array, cnp.PyArray_NDIM(array), cnp.PyArray_DIMS(array), -1)
+    return 0
+
+
 cdef int describe_rows(fl_matrix *to, cnp.ndarray array, int axis) except -1:
     describe(&to.rows, array, cnp.PyArray_NDIM(array), cnp.PyArray_DIMS(array), axis)
     to.class_stride = cnp.PyArray_STRIDE(array, axis)
@@ -415,7 +425,7 @@ def rowwise(int loss, bint wide, cnp.ndarray input, int axis, label, dense, upst
     return total.sum, total.weight, total.bad
 
 
-def rowsums(int loss, int mode, bint wide, cnp.ndarray shaped, tuple axes, tuple operands, label, number, upstream,
+def rowsums(int loss, bint wide, cnp.ndarray shaped, tuple axes, tuple operands, label, labels, number, upstream,
             weight, tuple params, double scale, bint stream, value, tuple grads, int threads):
     """Run a kernel of sums over rows along `axes` of arrays broadcast to the shape of `shaped`.
 
@@ -427,7 +437,6 @@ def rowsums(int loss, int mode, bint wide, cnp.ndarray shaped, tuple axes, tuple
     cdef int ndim = cnp.PyArray_NDIM(shaped), i
     cdef cnp.npy_intp *shape = cnp.PyArray_DIMS(shaped)
     cdef uint64_t along = 0
-    cdef cnp.ndarray a
     if len(operands) != fl_rowsums_operands[loss]:
         raise ValueError("wrong number of operands")
     job = <fl_rowsums *>PyMem_Malloc(sizeof(fl_rowsums))
@@ -441,27 +450,28 @@ def rowsums(int loss, int mode, bint wide, cnp.ndarray shaped, tuple axes, tuple
         job.count = cnp.PyArray_SIZE(shaped) // job.length
         for i in range(len(operands)):
             describe_sums(&job.operand[i], operands[i], ndim, shape, along)
+        job.grad[0].row.data = NULL
         for i in range(len(grads)):
             describe_sums(&job.grad[i], grads[i], ndim, shape, along)
-        job.label.data = job.number.data = job.upstream.data = NULL
-        for each, to in ((label, 0), (number, 1), (upstream, 2)):
-            if each is not None:
-                a = each
-                describe(&job.label if to == 0 else &job.number if to == 1 else &job.upstream, a,
-                         cnp.PyArray_NDIM(a), cnp.PyArray_DIMS(a), -1)
+        describe_own(&job.label, label)
+        describe_own(&job.number, number)
+        describe_own(&job.upstream, upstream)
+        job.labels.row.data = NULL
+        if labels is not None:
+            describe_sums(&job.labels, labels, ndim, shape, along)
         job.weight = NULL if weight is None else cnp.PyArray_DATA(weight)
         for i in range(FL_MAX_PARAMS):
             job.param[i] = params[i] if i < len(params) else 0
         job.scale = scale
         job.stream = stream
         job.value = NULL if value is None else cnp.PyArray_DATA(value)
-        work.tile = table.rowsums[loss][mode][wide]
+        work.tile = table.rowsums[loss][wide]
         work.job = job
         work.items = job.count
         work.cost = job.count * job.length
         work.tile_items = tile_rows(
             job.length, job.operand[0].matrix.class_stride != cnp.PyArray_ITEMSIZE(operands[0]))
-        work.scratch = 0
+        work.scratch = fl_list_scratch(job, 8 if wide else 4)
         work.threads = threads
         with nogil:
             i = fl_run(&work, &total)

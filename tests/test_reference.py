@@ -38,7 +38,8 @@ def drawn(name, variant):
     shape = (13,) if LOSSES[name].family == "pointwise" else (3, 4)
     arguments = case.draw(case.variants[variant], rng, shape, "float64")
     # where there is no 0, every reference is differentiable
-    arguments["input"] = rng.uniform(0.1, 0.9, shape) if "from_logits" in arguments else rng.normal(size=shape)
+    for key in case.predicted:
+        arguments[key] = rng.uniform(0.1, 0.9, shape) if "from_logits" in arguments else rng.normal(size=shape)
     if "target" in arguments and LOSSES[name].family == "pointwise":
         arguments["target"] = rng.random(shape)
     return arguments
@@ -47,17 +48,15 @@ def drawn(name, variant):
 @pytest.mark.parametrize(("name", "variant"), [case for case in ALL if case[0] in DIFFERENTIABLE])
 def test_gradient(name, variant):
     arguments = drawn(name, variant)
-    x, definition = arguments.pop("input"), reference.get(name)
+    definition = reference.get(name)
+    grads = definition.terms(**arguments).grads
     upstream = arguments.pop("grad_output", 1.0)
+    for key, grad in zip(CASES[name].predicted, grads, strict=True):
 
-    def total(moved):
-        return np.sum(definition.terms(moved, **arguments).value * upstream)
+        def total(moved, key=key):
+            return np.sum(definition.terms(**{**arguments, key: moved}).value * upstream)
 
-    if np.ndim(upstream):
-        [grad] = definition.terms(x, **arguments, grad_output=upstream).grads
-    else:
-        [grad] = definition.terms(x, **arguments).grads
-    np.testing.assert_allclose(grad, central(total, x, 1), rtol=1e-8, atol=1e-9)
+        np.testing.assert_allclose(grad, central(total, arguments[key], 1), rtol=1e-8, atol=1e-9)
 
 
 @pytest.mark.parametrize(("name", "variant"), [case for case in ALL if hasattr(LOSSES[case[0]], "grad_hess")])

@@ -5,9 +5,9 @@
 
 #ifndef SUM_LANES
 #define SUM_LANES 16
-#define NARROW_PARTS 4        /* partial sums of a row of at most FL_NARROW elements, which is always walked with others */
-#define SUMS 4                /* at most */
-#define FACTORS 7             /* members of R(factors) */
+#define NARROW_PARTS 4 /* partial sums of a row of at most FL_NARROW elements, which is always walked with others */
+#define SUMS 4         /* at most */
+#define FACTORS 7      /* members of R(factors) */
 #define BATCH_BYTES (1 << 17) /* of a batch's operands */
 #endif
 
@@ -52,13 +52,13 @@ FL_INLINE R(walk) R(second_walk)(R(rowsums_kernel) kernel) {
 typedef struct {
     int64_t label[LANES]; /* -1: none, or out of range */
     double picked[LANES], weight[LANES], number[LANES], scale[LANES];
-    double sum[SUMS * LANES], factor[FACTORS * LANES];
+    double sum[SUMS * LANES], factor[FL_ROW_FACTORS * LANES];
     int wanted[LANES]; /* walked again */
     int64_t first, rows;
 } R(batch);
 
 /* Room for converted operands and for gradients: of a block of a row, or of a panel. */
-enum { R(room_size) = LANES * FL_NARROW > FL_BLOCK ? LANES * FL_NARROW : FL_BLOCK };
+enum { R(room_size) = LANES * FL_NARROW > FL_BLOCK ? LANES *FL_NARROW : FL_BLOCK };
 typedef struct {
     real operand[FL_ROW_OPERANDS][R(room_size)], grad[FL_MAX_GRADS][R(room_size)], flat[R(room_size)];
 } R(room);
@@ -88,8 +88,7 @@ FL_INLINE void R(put_sums)(double *at, int64_t step, int count, R(sums) s) {
 
 FL_INLINE R(factors) R(factors_at)(const R(batch) *b, int l) {
     const double *at = b->factor + l;
-    return (R(factors)){at[0],         at[LANES],     at[2 * LANES], at[3 * LANES],
-                        at[4 * LANES], at[5 * LANES], at[6 * LANES]};
+    return (R(factors)){at[0], at[LANES], at[2 * LANES], at[3 * LANES], at[4 * LANES], at[5 * LANES], at[6 * LANES]};
 }
 
 FL_INLINE void R(put_factors)(R(batch) *b, int l, const R(factors) *k) {
@@ -116,6 +115,12 @@ FL_INLINE const real *R(row_block)(const fl_rows *m, int64_t offset, int64_t j, 
         return buffer;
     }
     return R(block_at)(&m->row, offset, j, n, buffer);
+}
+
+FL_NOINLINE void R(fill_room)(const fl_rowsums *job, int operands, R(room) *room) {
+    for (int o = 0; o < operands; o++)
+        if (R(is_single)(&job->operand[o]))
+            R(row_block)(&job->operand[o], 0, 0, R(room_size), room->operand[o]);
 }
 
 /* Where a row begins, in bytes from the array's first element. */
@@ -164,7 +169,7 @@ FL_NOINLINE void R(load_batch)(const fl_rowsums *job, int64_t first, int64_t row
 }
 
 FL_INLINE void R(begin_batch)(const fl_rowsums *job, R(batch) *b, R(rowsums_kernel) kernel) {
-    if (kernel.begin == R(no_begin) && !kernel.again)
+    if (kernel.begin == R(no_begin) &&!kernel.again)
         return;
     FL_SIMD
     for (int l = 0; l < LANES; l++) {
@@ -198,7 +203,12 @@ FL_INLINE void R(finish_batch)(const fl_rowsums *job, R(batch) *b, R(rowsums_ker
         R(known) known = R(known_of)(job, b, l);
         R(factors) k = R(factors_at)(b, l);
         value[l] = (real)kernel.finish(&sums, &known, job->param, &k);
-        if (kernel.grads)
-            R(put_factors)(b, l, &k);
+        R(put_factors)(b, l, &k);
     }
+}
+
+/* The tile's sum takes row i in lane i % sum_lanes, however the rows are batched. */
+FL_INLINE void R(add_values)(double *sums, const real *value, int64_t rows, int64_t done) {
+    for (int64_t i = 0; i < rows; i++)
+        sums[(done + i) & (R(sum_lanes) - 1)] += (double)value[i];
 }

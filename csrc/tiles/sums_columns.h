@@ -1,8 +1,8 @@
 /* Rows of sums together, a row in each lane: rows too short to fill the lanes, and rows that lie side by side. */
 
 /* A panel of rows: as R(load_panel), and where rows repeat or have several dimensions. */
-FL_INLINE R(panel) R(rows_panel)(const fl_rows *m, int64_t first, int64_t rows, int64_t j, int64_t n, real *flat,
-                                 real *buffer) {
+FL_NOINLINE R(panel)
+    R(rows_panel)(const fl_rows *m, int64_t first, int64_t rows, int64_t j, int64_t n, real *flat, real *buffer) {
     if (R(is_single)(m))
         return (R(panel)){buffer, LANES};
     if (m->matrix.rows.ndim == 0) {
@@ -27,8 +27,8 @@ FL_INLINE R(panel) R(rows_panel)(const fl_rows *m, int64_t first, int64_t rows, 
     return (R(panel)){buffer, LANES};
 }
 
-FL_INLINE void R(rows_panels)(const fl_rowsums *job, int operands, const R(batch) *b, int64_t j, int64_t n,
-                              R(room) *room, R(panel) *in) {
+FL_NOINLINE void R(rows_panels)(const fl_rowsums *job, int operands, const R(batch) *b, int64_t j, int64_t n,
+                                R(room) *room, R(panel) *in) {
     for (int o = 0; o < operands; o++)
         in[o] = R(rows_panel)(&job->operand[o], b->first, b->rows, j, n, room->flat, room->operand[o]);
 }
@@ -86,6 +86,22 @@ FL_INLINE void R(sum_columns)(const fl_rowsums *job, R(batch) *b, R(room) *room,
     memcpy(b->sum, sums, (size_t)walk.sums * LANES * sizeof(double));
 }
 
+FL_NOINLINE void R(put_panels)(const fl_rowsums *job, int grads, const R(batch) *b, int64_t j, int64_t n,
+                               R(room) *room) {
+    for (int g = 0; g < grads; g++) {
+        const fl_rows *to = &job->grad[g];
+        if (to->row.ndim <= 1) {
+            R(store_panel)(&to->matrix, b->first, b->rows, j, n, room->grad[g], room->flat, job->stream);
+            continue;
+        }
+        for (int64_t l = 0; l < b->rows; l++) {
+            for (int64_t c = 0; c < n; c++)
+                room->flat[c] = room->grad[g][c * LANES + l];
+            R(put_block_at)(&to->row, R(row_offset)(to, b->first + l), j, n, room->flat, 0);
+        }
+    }
+}
+
 FL_INLINE void R(put_columns)(const fl_rowsums *job, const R(batch) *b, R(room) *room, R(rowsums_kernel) kernel,
                               R(panel) *in) {
     const int wide = job->length > FL_NARROW;
@@ -109,18 +125,7 @@ FL_INLINE void R(put_columns)(const fl_rowsums *job, const R(batch) *b, R(room) 
         }
         for (int l = 0; kernel.picks && l < (int)b->rows; l++)
             if (b->label[l] >= j && b->label[l] < j + n)
-                room->grad[0][(b->label[l] - j) * LANES + l] = (real)b->factor[(FACTORS - 1) * LANES + l];
-        for (int g = 0; g < kernel.grads; g++) {
-            const fl_rows *to = &job->grad[g];
-            if (to->row.ndim <= 1) {
-                R(store_panel)(&to->matrix, b->first, b->rows, j, n, room->grad[g], room->flat, job->stream);
-                continue;
-            }
-            for (int64_t l = 0; l < b->rows; l++) {
-                for (int64_t c = 0; c < n; c++)
-                    room->flat[c] = room->grad[g][c * LANES + l];
-                R(put_block_at)(&to->row, R(row_offset)(to, b->first + l), j, n, room->flat, 0);
-            }
-        }
+                room->grad[0][(b->label[l] - j) * LANES + l] = (real)b->factor[(FL_ROW_FACTORS - 1) * LANES + l];
+        R(put_panels)(job, kernel.grads, b, j, n, room);
     }
 }

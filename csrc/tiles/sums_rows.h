@@ -58,15 +58,22 @@ FL_INLINE void R(join_lanes)(double *sums, R(walk) walk) {
     for (int half = SUM_LANES / 2; half > 0; half /= 2) {
         FL_SIMD
         for (int l = 0; l < half; l++) {
-            R(sums) s = R(sums_at)(sums + l, SUM_LANES, walk.sums), t = R(sums_at)(sums + half + l, SUM_LANES, walk.sums);
+            R(sums) s = R(sums_at)(sums + l, SUM_LANES, walk.sums),
+                    t = R(sums_at)(sums + half + l, SUM_LANES, walk.sums);
             R(put_sums)(sums + l, SUM_LANES, walk.sums, walk.join(s, t));
         }
     }
 }
 
+/* Where a row's operands begin. */
+FL_NOINLINE void R(row_offsets)(const fl_rows *rows, int count, int64_t at, int64_t *offset) {
+    for (int o = 0; o < count; o++)
+        offset[o] = R(row_offset)(&rows[o], at);
+}
+
 /* The operands of a row's block. */
-FL_INLINE void R(row_blocks)(const fl_rowsums *job, int operands, const int64_t *offset, int64_t j, int64_t n,
-                             R(room) *room, const real **in) {
+FL_NOINLINE void R(row_blocks)(const fl_rowsums *job, int operands, const int64_t *offset, int64_t j, int64_t n,
+                               R(room) *room, const real **in) {
     for (int o = 0; o < operands; o++)
         in[o] = R(is_single)(&job->operand[o]) ? room->operand[o]
                                                : R(row_block)(&job->operand[o], offset[o], j, n, room->operand[o]);
@@ -82,8 +89,7 @@ FL_INLINE void R(sum_rows)(const fl_rowsums *job, R(batch) *b, R(room) *room, R(
             continue;
         for (int i = 0; i < SUMS * SUM_LANES; i++)
             sums[i] = walk.start;
-        for (int o = 0; o < walk.operands; o++)
-            offset[o] = R(row_offset)(&job->operand[o], b->first + l);
+        R(row_offsets)(job->operand, walk.operands, b->first + l, offset);
         for (int64_t j = 0; j < job->length; j += FL_BLOCK) {
             int64_t n = fl_min(job->length - j, FL_BLOCK);
             const real *in[FL_ROW_OPERANDS];
@@ -114,14 +120,18 @@ FL_INLINE void R(grad_block)(real (*to)[R(room_size)], const real *const *in, in
     }
 }
 
+FL_NOINLINE void R(put_row_blocks)(const fl_rowsums *job, int grads, const int64_t *offset, int64_t j, int64_t n,
+                                   const R(room) *room) {
+    for (int g = 0; g < grads; g++)
+        R(put_block_at)(&job->grad[g].row, offset[g], j, n, room->grad[g], job->stream);
+}
+
 FL_INLINE void R(put_rows)(const fl_rowsums *job, const R(batch) *b, R(room) *room, R(rowsums_kernel) kernel) {
     for (int l = 0; l < (int)b->rows; l++) {
         const R(factors) k = R(factors_at)(b, l);
         int64_t offset[FL_ROW_OPERANDS], to[FL_MAX_GRADS];
-        for (int o = 0; o < kernel.operands; o++)
-            offset[o] = R(row_offset)(&job->operand[o], b->first + l);
-        for (int g = 0; g < kernel.grads; g++)
-            to[g] = R(row_offset)(&job->grad[g], b->first + l);
+        R(row_offsets)(job->operand, kernel.operands, b->first + l, offset);
+        R(row_offsets)(job->grad, kernel.grads, b->first + l, to);
         for (int64_t j = 0; j < job->length; j += FL_BLOCK) {
             int64_t n = fl_min(job->length - j, FL_BLOCK), label = b->label[l] - j;
             const real *in[FL_ROW_OPERANDS];
@@ -129,8 +139,7 @@ FL_INLINE void R(put_rows)(const fl_rowsums *job, const R(batch) *b, R(room) *ro
             R(grad_block)(room->grad, in, n, &k, job->param, kernel);
             if (kernel.picks && label >= 0 && label < n)
                 room->grad[0][label] = (real)k.at_label;
-            for (int g = 0; g < kernel.grads; g++)
-                R(put_block_at)(&job->grad[g].row, to[g], j, n, room->grad[g], job->stream);
+            R(put_row_blocks)(job, kernel.grads, to, j, n, room);
         }
     }
 }

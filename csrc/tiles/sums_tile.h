@@ -11,25 +11,21 @@ FL_INLINE int R(sums_by_columns)(const fl_rowsums *job) {
             rows->stride[rows->ndim - 1] == item);
 }
 
-/* The tile's sum takes row i in lane i % sum_lanes, however the rows are batched. */
-FL_INLINE void R(add_values)(double *sums, const real *value, int64_t rows, int64_t done) {
-    for (int64_t i = 0; i < rows; i++)
-        sums[(done + i) & (R(sum_lanes) - 1)] += (double)value[i];
-}
-
 FL_INLINE void R(rowsums_tile)(const fl_rowsums *job, int64_t first, int64_t count, fl_partial *partial,
-                               R(rowsums_kernel) kernel) {
+                               R(rowsums_kernel) kernel, void *scratch) {
     FL_ALIGNED(64) R(room) room;
     FL_ALIGNED(64) R(batch) batch;
     FL_ALIGNED(64) real value[LANES];
     R(totals) totals = {{0}, {0}, 0, -1};
-    R(panel) panels[FL_ROW_OPERANDS];
+    R(panel) panels[FL_ROW_OPERANDS] = {{NULL, 0}};
     const int columns = R(sums_by_columns)(job);
     const int64_t fit = BATCH_BYTES / ((int64_t)sizeof(real) * kernel.operands * job->length);
     const int64_t most = columns || fit >= LANES ? LANES : fit > 0 ? fit : 1;
-    for (int o = 0; o < kernel.operands; o++)
-        if (R(is_single)(&job->operand[o]))
-            R(row_block)(&job->operand[o], 0, 0, R(room_size), room.operand[o]);
+    R(fill_room)(job, kernel.operands, &room);
+    if (kernel.picks && job->labels.row.data) {
+        R(list_tile)(job, first, count, partial, kernel, &room, (char *)scratch);
+        return;
+    }
     for (int64_t done = 0; done < count; done += most) {
         R(load_batch)(job, first + done, fl_min(count - done, most), &batch, &totals);
         R(begin_batch)(job, &batch, kernel);
@@ -47,9 +43,9 @@ FL_INLINE void R(rowsums_tile)(const fl_rowsums *job, int64_t first, int64_t cou
                 R(sum_rows)(job, &batch, &room, R(second_walk)(kernel), 1);
         }
         R(finish_batch)(job, &batch, kernel, value);
-        if (kernel.grads && columns)
+        if (job->grad[0].row.data && columns)
             R(put_columns)(job, &batch, &room, kernel, panels);
-        else if (kernel.grads)
+        else if (job->grad[0].row.data)
             R(put_rows)(job, &batch, &room, kernel);
         R(add_values)(totals.sum, value, batch.rows, done);
         if (job->value)
@@ -62,18 +58,12 @@ FL_INLINE void R(rowsums_tile)(const fl_rowsums *job, int64_t first, int64_t cou
 
 #define POINTWISE(name, operands, grads)
 #define ROWWISE(name)
-#define ROWSUMS_MODE(name, operands, grads, mode)                                                                      \
-    static void R(name##_tile_##mode)(const void *job, int64_t first, int64_t count, fl_partial *partial,              \
-                                      void *scratch) {                                                                 \
-        const R(rowsums_kernel) kernel = {                                                                             \
-            operands,        grads,         name##_sums,    name##_again,        name##_start,                         \
-            name##_picks,    R(name##_begin), R(name##_add), R(name##_join),     R(name##_turn),                       \
-            R(name##_add_again), R(name##_finish), R(name##_grad)};                                                    \
-        (void)scratch;                                                                                                 \
-        R(rowsums_tile)((const fl_rowsums *)job, first, count, partial, kernel);                                       \
-    }
 #define ROWSUMS(name, operands, grads)                                                                                 \
-    ROWSUMS_MODE(name, operands, 0, FL_MODE_VALUE)                                                                     \
-    ROWSUMS_MODE(name, operands, grads, FL_MODE_GRAD)
+    static void R(name##_tile)(const void *job, int64_t first, int64_t count, fl_partial *partial, void *scratch) {    \
+        const R(rowsums_kernel) kernel = {operands,       grads,          name##_sums,         name##_again,           \
+                                          name##_start,   name##_picks,   R(name##_begin),     R(name##_add),          \
+                                          R(name##_join), R(name##_turn), R(name##_add_again), R(name##_finish),       \
+                                          R(name##_grad)};                                                             \
+        R(rowsums_tile)((const fl_rowsums *)job, first, count, partial, kernel, scratch);                              \
+    }
 #include "losses.def"
-#undef ROWSUMS_MODE

@@ -88,6 +88,13 @@ def as_float64(array: Any) -> Array:
     return np.asarray(array).astype(np.float64)
 
 
+def sum_to(derivative: Array, shape: tuple[int, ...]) -> Array:
+    """Sum a derivative over the axes along which an array of this shape was broadcast."""
+    summed = derivative.sum(axis=tuple(range(derivative.ndim - len(shape))))
+    axes = tuple(axis for axis, length in enumerate(shape) if length == 1 and summed.shape[axis] != 1)
+    return np.asarray(summed.sum(axis=axes, keepdims=True), dtype=np.float64).reshape(shape)
+
+
 def product(a: Any, b: Any) -> Array:
     """``a * b`` where nothing times infinity is nothing; a NaN stays a NaN."""
     return np.where((a == 0) & np.isinf(b) | (b == 0) & np.isinf(a), 0.0, a * b)
