@@ -28,7 +28,9 @@ typedef struct {
     real *value, *hess, (*grad)[FL_BLOCK];
 } R(pointwise_made);
 
-enum { R(pointwise_step) = 128 }; /* elements between two requests for memory that comes later; a block holds whole steps */
+enum {
+    R(pointwise_step) = 128
+}; /* elements between two requests for memory that comes later; a block holds whole steps */
 
 /* The loop over n elements, whole steps of them. Nothing in it is an array, so that a step becomes one vector loop. */
 FL_INLINE bits_t R(pointwise_block)(R(pointwise_kernel) *kernel, int operands, int grads, int mode,
@@ -40,7 +42,7 @@ FL_INLINE bits_t R(pointwise_block)(R(pointwise_kernel) *kernel, int operands, i
     bits_t refused = 0;
     for (int64_t i = 0; i < n; i += R(pointwise_step)) {
         for (int k = 0; k < operands; k++)
-            for (int line = 0; line < R(pointwise_step) * (int)sizeof(real); line += 64)
+            for (int line = 0; line < R(pointwise_step) *(int)sizeof(real); line += 64)
                 FL_PREFETCH_NEAR((const char *)(in[k] + i) + FL_AHEAD_NEAR + line);
         FL_SIMD_REDUCE(|, refused)
         for (int64_t j = i; j < i + R(pointwise_step); j++) {
