@@ -270,12 +270,15 @@ FL_NOINLINE void R(scan_columns_rank)(R(scans) *s, const fl_rowwise *job, const 
 
 /* The targets' logits: from the panel when it holds all classes, else from memory. */
 FL_INLINE void R(pick)(const fl_rowwise *job, const R(group) *g, R(panel) x, real *picked) {
-    if (g->all_active && g->rows == g->lanes && job->classes <= FL_NARROW) {
-        const real *at = x.at;
-        const int64_t step = x.step;
-        FL_SIMD
-        for (int l = 0; l < g->lanes; l++)
-            picked[l] = at[g->label[l] * step + l];
+    if (g->all_active && g->rows == g->lanes && x.step == g->lanes && job->classes <= FL_NARROW) {
+        for (int64_t first = 0; first < g->lanes; first += LANES) {
+            const real *at = x.at + first;
+            const int64_t *label = g->label + first;
+            const int32_t step = (int32_t)x.step;
+            FL_SIMD
+            for (int32_t l = 0; l < LANES; l++)
+                picked[first + l] = at[(int32_t)label[l] * step + l];
+        }
         return;
     }
     for (int l = 0; l < g->lanes; l++)
