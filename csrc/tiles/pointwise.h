@@ -29,7 +29,7 @@ typedef struct {
 } R(pointwise_made);
 
 enum {
-    R(pointwise_step) = 128
+    R(pointwise_step) = 64
 }; /* elements between two requests for memory that comes later; a block holds whole steps */
 
 /* The loop over n elements, whole steps of them. Nothing in it is an array, so that a step becomes one vector loop. */
@@ -45,7 +45,8 @@ FL_INLINE bits_t R(pointwise_block)(R(pointwise_kernel) *kernel, int operands, i
             for (int line = 0; line < R(pointwise_step) *(int)sizeof(real); line += 64)
                 FL_PREFETCH_NEAR((const char *)(in[k] + i) + FL_AHEAD_NEAR + line);
         FL_SIMD_REDUCE(|, refused)
-        for (int64_t j = i; j < i + R(pointwise_step); j++) {
+        for (int l = 0; l < R(pointwise_step); l++) {
+            const int64_t j = i + l;
             R(operands) o = {a[j], b[j], c[j], d[j]};
             R(terms) terms = kernel(o, param);
             refused |= terms.refused;
