@@ -25,6 +25,10 @@ class Declaration(Protocol):
     def value_and_grad(self, out: Any = None, grad_output: Any = None) -> tuple[Any, Any]:
         """The loss and its gradient by every prediction."""
 
+
+class TwiceDifferentiable(Declaration, Protocol):
+    """A declaration of a loss that has a Hessian."""
+
     def grad_hess(self, out: Any = None) -> tuple[Any, Any]:
         """Gradient and diagonal Hessian per element, unreduced."""
 
@@ -132,7 +136,7 @@ def loss(
 
     Parameters
     ----------
-    family : {"pointwise", "rowwise"}
+    family : {"pointwise", "rowwise", "sequence"}
     grad, hess : bool
         Whether it has a gradient, and a Hessian.
     grad_output : bool
@@ -153,7 +157,7 @@ def loss(
             return declare(*args, **kwargs).value_and_grad(out, grad_output)
 
         def grad_hess(*args: Any, out: Any = None, **kwargs: Any) -> tuple[Any, Any]:
-            return declare(*args, **kwargs).grad_hess(out)
+            return cast(TwiceDifferentiable, declare(*args, **kwargs)).grad_hess(out)
 
         made: Any = value
         made.name, made.family = name, family

@@ -26,9 +26,11 @@ def test_every_loss_has_a_reference_and_cases():
 
 @pytest.mark.skipif(not KERNELS.exists(), reason="needs the C sources")
 def test_kernels_and_losses_agree():
-    listed = re.findall(r"^(POINTWISE|ROWWISE)\((\w+)", KERNELS.read_text(), re.MULTILINE)
+    listed = re.findall(r"^(POINTWISE|ROWWISE|SEQUENCE)\((\w+)", KERNELS.read_text(), re.MULTILINE)
     pointwise = {name for kind, name in listed if kind == "POINTWISE"}
     assert pointwise == {name for name, loss in LOSSES.items() if loss.family == "pointwise"}
+    sequence = {name for kind, name in listed if kind == "SEQUENCE"}
+    assert sequence == {name for name, loss in LOSSES.items() if loss.family == "sequence"}
     # A rowwise loss may need several kernels, named after it; one of them may serve several losses.
     rowwise = [name for name, loss in LOSSES.items() if loss.family == "rowwise"]
     stray = [name for kind, name in listed if kind == "ROWWISE" and not name.startswith(tuple(rowwise))]
@@ -41,7 +43,7 @@ class TestLoss:
         assert getattr(fastloss, name) is LOSSES[name]
         assert name in fastloss.__all__
         assert LOSSES[name].name == LOSSES[name].__name__ == name
-        assert LOSSES[name].family in ("pointwise", "rowwise")
+        assert LOSSES[name].family in ("pointwise", "rowwise", "sequence")
 
     def test_is_a_function_that_pickles_by_name(self, name):
         assert inspect.isfunction(LOSSES[name])
