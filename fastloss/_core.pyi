@@ -36,7 +36,7 @@ def pointwise(
     grads: tuple[Array, ...],
     hess: Array | None,
     threads: int,
-) -> float: ...
+) -> tuple[float, int]: ...
 def rowwise(
     loss: int,
     wide: bool,

@@ -290,7 +290,10 @@ cdef int check(int code) except -1:
 
 def pointwise(int loss, int mode, bint wide, cnp.ndarray shaped, tuple operands, bint weighted,
               tuple params, double scale, bint sum, bint stream, value, tuple grads, hess, int threads):
-    """Run a pointwise kernel over arrays broadcast to the shape of `shaped`; return the sum of the losses."""
+    """Run a pointwise kernel over arrays broadcast to the shape of `shaped`.
+
+    Returns the sum of the losses and the first element that the kernel refused or -1.
+    """
     cdef fl_pointwise *job
     cdef fl_work work
     cdef fl_partial total
@@ -331,7 +334,7 @@ def pointwise(int loss, int mode, bint wide, cnp.ndarray shaped, tuple operands,
         check(i)
     finally:
         PyMem_Free(job)
-    return total.sum
+    return total.sum, total.bad
 
 
 def rowwise(int loss, bint wide, cnp.ndarray input, int axis, label, dense, upstream, weight, double weight_sum,

@@ -6,7 +6,7 @@ Every error about an array is raised here. The messages name the loss, the argum
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -184,6 +184,14 @@ def bad_label(found: Array, row: int, classes: int, loss: str, name: str) -> Ind
     label = found[position]
     where = f"[{', '.join(str(int(i)) for i in position)}]" if position else ""
     return IndexError(f"{loss}: {name}{where} is {int(label)}, out of range for {classes} classes")
+
+
+def bad_element(named: Sequence[tuple[str, Array]], shape: tuple[int, ...], at: int, loss: str, why: str) -> ValueError:
+    """The error for an element outside a loss's domain, at number `at` of arrays broadcast to `shape`."""
+    position = tuple(int(i) for i in np.unravel_index(at, shape))
+    where = f"at [{', '.join(map(str, position))}] " if position else ""
+    had = [f"{name} is {contiguous(np.broadcast_to(each, shape)[position], True):g}" for name, each in named]
+    return ValueError(f"{loss}: {why}, but {where}{' and '.join(had)}")
 
 
 def class_weight(value: Any, classes: int, double: bool, loss: str) -> Array:

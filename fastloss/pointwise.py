@@ -5,7 +5,7 @@ from __future__ import annotations
 from numpy.typing import ArrayLike
 
 from .loss import Declaration, loss
-from .run import ONE, Pointwise
+from .run import Pointwise
 
 __all__ = ["binary_cross_entropy_with_logits", "mse_loss"]
 
@@ -110,10 +110,15 @@ def binary_cross_entropy_with_logits(
     >>> grad.round(4), hess.round(4)
     (array([-0.5   , -0.0474,  0.    ]), array([0.25  , 0.0452, 0.    ]))
     """
+    others, kernel = [("target", target)], None
+    if pos_weight is not None:
+        others.append(("pos_weight", pos_weight))
+        kernel = "binary_cross_entropy_with_logits_pos_weight"
     return Pointwise(
         "binary_cross_entropy_with_logits",
         [("input", input)],
-        [("target", target), ("pos_weight", ONE if pos_weight is None else pos_weight)],
+        others,
         weight,
+        kernel=kernel,
         reduction=reduction,
     )

@@ -16,6 +16,7 @@ from .threads import wanted
 __all__ = ["ABSENT", "ONE", "Outer", "Pointwise", "RowMap", "Rowwise"]
 
 _REDUCTIONS = ("none", "mean", "sum")
+_MEANS = ("mean", "batchmean")
 _VALUE, _GRAD, _HESS = range(3)
 ABSENT: Any = object()
 """A target of the other kind; None is a mistake."""
@@ -44,41 +45,59 @@ class Pointwise:
 
     Parameters
     ----------
-    kernel : str
-        Its name in csrc/losses.def; also the loss's.
+    loss : str
+        Its name.
     predictions, others : sequence of (name, value)
         The kernel's operands in order, those it is differentiated by first.
     weight : array_like, optional
         Multiplies each element's loss.
+    kernel : str, optional
+        Its name in csrc/losses.def where that is not the loss's.
     params : tuple of float
         The kernel's parameters.
     mean_by_weight : bool
         Whether "mean" divides by the sum of the weights instead of the number of elements.
+    batchmean : bool
+        Whether there is the reduction that divides by the length of the first axis.
+    refused : str
+        What is said of an element that the kernel refuses.
+    outer : Outer, optional
+        What is done to the mean.
     """
 
-    __slots__ = ("code", "double", "kernel", "mean_by_weight", "named", "params", "predictions", "reduction", "shape")
+    __slots__ = (
+        "code", "double", "loss", "mean_by_weight", "named", "outer", "params", "predictions", "reduction", "refused",
+        "shape",
+    )  # fmt: skip
 
     def __init__(
         self,
-        kernel: str,
+        loss: str,
         predictions: Sequence[tuple[str, Any]],
         others: Sequence[tuple[str, Any]],
         weight: Any = None,
         *,
         reduction: str,
+        kernel: str | None = None,
         params: tuple[float, ...] = (),
         mean_by_weight: bool = False,
+        batchmean: bool = False,
+        refused: str = "",
+        outer: Outer | None = None,
     ) -> None:
         if type(reduction) is not str or reduction not in _REDUCTIONS:
-            bad_reduction(kernel, reduction, _REDUCTIONS)
-        self.kernel, self.reduction, self.params = kernel, reduction, params
-        self.code = _core.POINTWISE[kernel]
+            allowed = (*_REDUCTIONS, "batchmean") if batchmean else _REDUCTIONS
+            if reduction not in allowed:
+                bad_reduction(loss, reduction, allowed)
+        self.loss, self.reduction, self.params = loss, reduction, params
+        self.refused, self.outer = refused, outer
+        self.code = _core.POINTWISE[kernel or loss]
         self.predictions = len(predictions)
         self.mean_by_weight = mean_by_weight and weight is not None
-        self.named = [(name, arrays.floating(value, kernel, name)) for name, value in predictions]
+        self.named = [(name, arrays.floating(value, loss, name)) for name, value in predictions]
         for name, value in (*others, ("weight", ONE if weight is None else weight)):
-            self.named.append((name, arrays.numeric(value, kernel, name)))
-        self.shape = arrays.broadcast_shape(self.named, kernel)
+            self.named.append((name, arrays.numeric(value, loss, name)))
+        self.shape = arrays.broadcast_shape(self.named, loss)
         self.double = arrays.is_double(self.named[0][1])
 
     def _run(
@@ -94,13 +113,17 @@ class Pointwise:
         first = self.named[0][1]
         shaped = first if first.shape == self.shape else np.broadcast_to(ONE, self.shape)
         operands = tuple([operand for _, operand in self.named])
-        total: float = _core.pointwise(
+        total, bad = _core.pointwise(
             self.code, mode, self.double, shaped, operands, operands[-1] is not ONE, self.params, scale, sum, stream,
             value, tuple(grads), hess, wanted(),
         )  # fmt: skip
+        if bad >= 0:
+            raise arrays.bad_element(self.named[:-1], self.shape, bad, self.loss, self.refused)
         return total
 
     def _denominator(self) -> float:
+        if self.reduction == "batchmean":
+            return self.shape[0] if self.shape else 1
         size = math.prod(self.shape)
         if not self.mean_by_weight:
             return size
@@ -108,7 +131,22 @@ class Pointwise:
         return arrays.total(weight) * (size / weight.size if weight.size else 0)
 
     def _reduced(self, total: float) -> float:
-        return _over(total, self._denominator()) if self.reduction == "mean" else total
+        if self.reduction not in _MEANS:
+            return total
+        mean = _over(total, self._denominator())
+        return self.outer.value(mean) if self.outer else mean
+
+    def _scale(self) -> float:
+        """What a gradient is multiplied by: it has to be known before the pass that makes it."""
+        if self.reduction not in _MEANS:
+            return 1.0
+        denominator = self._denominator()
+        if not denominator:
+            return math.nan
+        if self.outer:
+            mean = _over(self._run(_VALUE, sum=True), denominator)
+            return self.outer.slope(mean, self.outer.value(mean)) / denominator
+        return 1.0 / denominator
 
     def _per_element(self) -> Array | None:
         return np.empty(self.shape, _REAL[self.double]) if self.reduction == "none" else None
@@ -119,11 +157,7 @@ class Pointwise:
         return self._reduced(total) if each is None else each
 
     def value_and_grad(self, out: Any = None, grad_output: Any = None) -> tuple[Any, Any]:
-        each = self._per_element()
-        scale = 1.0
-        if self.reduction == "mean":
-            denominator = self._denominator()
-            scale = 1.0 / denominator if denominator else math.nan
+        each, scale = self._per_element(), self._scale()
         like = self.named[: self.predictions]
         dtypes = [found.dtype for _, found in like]
         total, returned = self._derivatives(_GRAD, out, like, dtypes, scale, each)
@@ -143,7 +177,7 @@ class Pointwise:
         each: Array | None,
     ) -> tuple[float, Any]:
         inputs = [found for _, found in self.named]
-        written, returned, finish = arrays.gradient_outputs(out, like, dtypes, inputs, self.kernel)
+        written, returned, finish = arrays.gradient_outputs(out, like, dtypes, inputs, self.loss)
         # A prediction that is repeated by broadcasting gets the sum over its repetitions.
         full = [to if to.shape == self.shape else np.empty(self.shape, _REAL[self.double]) for to in written]
         grads, hess = (full, None) if mode == _GRAD else (full[:1], full[1])

@@ -23,44 +23,72 @@ FL_INLINE double R(fold)(double *sums) {
     return sums[0];
 }
 
-/* The loop over elements from `first` to `end`. Nothing in it is an array, so that it becomes one vector loop. */
-FL_INLINE void R(pointwise_loop)(R(pointwise_kernel) *kernel, int operands, int grads, int mode, int weighted,
-                                 const real *const *in, int64_t first, int64_t end, const real *param, real scale,
-                                 real *value, real (*grad)[FL_BLOCK], real *hess) {
-    const real *a = in[0], *b = in[1], *c = in[operands > 2 ? 2 : 0], *d = in[operands > 3 ? 3 : 0], *w = in[operands];
-    real *grad_a = grad[0], *grad_b = grad[1], *grad_c = grad[2];
-    FL_SIMD
-    for (int64_t i = first; i < end; i++) {
-        R(operands) o = {a[i], b[i], c[i], d[i]};
-        R(terms) terms = kernel(o, param);
-        real factor = weighted ? w[i] * scale : scale;
-        if (mode != FL_MODE_HESS)
-            value[i] = weighted ? R(weigh)(w[i], terms.value) : terms.value;
-        if (mode != FL_MODE_VALUE) {
-            grad_a[i] = weighted ? R(weigh)(factor, terms.grad_a) : terms.grad_a * factor;
-            if (grads > 1)
-                grad_b[i] = weighted ? R(weigh)(factor, terms.grad_b) : terms.grad_b * factor;
-            if (grads > 2)
-                grad_c[i] = weighted ? R(weigh)(factor, terms.grad_c) : terms.grad_c * factor;
+/* What a block's elements become: arrays of FL_BLOCK. */
+typedef struct {
+    real *value, *hess, (*grad)[FL_BLOCK];
+} R(pointwise_made);
+
+enum {
+    R(pointwise_step) = 128
+}; /* elements between two requests for memory that comes later; a block holds whole steps */
+
+/* The loop over n elements, whole steps of them. Nothing in it is an array, so that a step becomes one vector loop. */
+FL_INLINE bits_t R(pointwise_block)(R(pointwise_kernel) *kernel, int operands, int grads, int mode,
+                                    const real *const *in, int64_t n, const real *param, real scale,
+                                    const R(pointwise_made) *made) {
+    const real *a = in[0], *b = in[1], *c = in[operands > 2 ? 2 : 0], *d = in[operands > 3 ? 3 : 0];
+    real *value = made->value, *hess = made->hess;
+    real *grad_a = made->grad[0], *grad_b = made->grad[1], *grad_c = made->grad[2];
+    bits_t refused = 0;
+    for (int64_t i = 0; i < n; i += R(pointwise_step)) {
+        for (int k = 0; k < operands; k++)
+            for (int line = 0; line < R(pointwise_step) *(int)sizeof(real); line += 64)
+                FL_PREFETCH_NEAR((const char *)(in[k] + i) + FL_AHEAD_NEAR + line);
+        FL_SIMD_REDUCE(|, refused)
+        for (int64_t j = i; j < i + R(pointwise_step); j++) {
+            R(operands) o = {a[j], b[j], c[j], d[j]};
+            R(terms) terms = kernel(o, param);
+            refused |= terms.refused;
+            if (mode != FL_MODE_HESS)
+                value[j] = terms.value;
+            if (mode != FL_MODE_VALUE) {
+                grad_a[j] = terms.grad_a * scale;
+                if (grads > 1)
+                    grad_b[j] = terms.grad_b * scale;
+                if (grads > 2)
+                    grad_c[j] = terms.grad_c * scale;
+            }
+            if (mode == FL_MODE_HESS)
+                hess[j] = terms.hess * scale;
         }
-        if (mode == FL_MODE_HESS)
-            hess[i] = weighted ? R(weigh)(factor, terms.hess) : terms.hess * factor;
     }
+    return refused;
 }
 
-/* A block, in steps between which memory is asked for what comes later. */
-FL_INLINE void R(pointwise_block)(R(pointwise_kernel) *kernel, int operands, int grads, int mode, int weighted,
-                                  const real *const *in, int64_t n, const real *param, real scale, real *value,
-                                  real (*grad)[FL_BLOCK], real *hess) {
-    enum { step = 128 };
-    int64_t i = 0;
-    for (; i + step <= n; i += step) {
-        for (int k = 0; k < operands; k++)
-            for (int line = 0; line < step * (int)sizeof(real); line += 64)
-                FL_PREFETCH_NEAR((const char *)(in[k] + i) + FL_AHEAD_NEAR + line);
-        R(pointwise_loop)(kernel, operands, grads, mode, weighted, in, i, i + step, param, scale, value, grad, hess);
+/* The first of n elements that the kernel refuses. */
+FL_INLINE int64_t R(first_refused)(R(pointwise_kernel) *kernel, int operands, const real *const *in, int64_t n,
+                                   const real *param) {
+    for (int64_t i = 0; i < n; i++) {
+        R(operands) o = {in[0][i], in[1][i], in[operands > 2 ? 2 : 0][i], in[operands > 3 ? 3 : 0][i]};
+        if (kernel(o, param).refused)
+            return i;
     }
-    R(pointwise_loop)(kernel, operands, grads, mode, weighted, in, i, n, param, scale, value, grad, hess);
+    return -1;
+}
+
+FL_INLINE void R(weigh_block)(const real *weight, int64_t n, real scale, real *x) {
+    FL_SIMD
+    for (int64_t i = 0; i < n; i++)
+        x[i] = R(weigh)(weight[i] * scale, x[i]);
+}
+
+/* Whole steps from the end of a tile: the last element again and again. */
+FL_NOINLINE const real *R(fill_step)(const real *x, int64_t n, real *buffer) {
+    if (x != buffer)
+        memcpy(buffer, x, (size_t)n * sizeof(real));
+    for (int64_t i = n; i % R(pointwise_step) != 0; i++)
+        buffer[i] = buffer[n - 1];
+    return buffer;
 }
 
 FL_INLINE void R(pointwise_tile)(const fl_pointwise *job, int64_t first, int64_t count, fl_partial *partial,
@@ -68,22 +96,36 @@ FL_INLINE void R(pointwise_tile)(const fl_pointwise *job, int64_t first, int64_t
     FL_ALIGNED(64)
     real buffer[FL_MAX_OPERANDS][FL_BLOCK], value[FL_BLOCK], grad[FL_MAX_GRADS][FL_BLOCK], hess[FL_BLOCK];
     FL_ALIGNED(64) double sums[R(sum_lanes)] = {0};
+    const R(pointwise_made) made = {value, hess, grad};
     real param[FL_MAX_PARAMS], scale = (real)job->scale;
     for (int i = 0; i < FL_MAX_PARAMS; i++)
         param[i] = (real)job->param[i];
+    partial->bad = -1;
     for (int k = 0; k <= operands; k++) /* a single number for all: filled in once */
         if (job->operand[k].ndim == 0)
-            R(load)(job->operand[k].dtype, job->operand[k].data, 0, job->operand[k].swapped, fl_min(count, FL_BLOCK),
-                    buffer[k]);
+            R(load)(job->operand[k].dtype, job->operand[k].data, 0, job->operand[k].swapped, FL_BLOCK, buffer[k]);
     for (int64_t done = 0; done < count; done += FL_BLOCK) {
-        int64_t n = fl_min(count - done, FL_BLOCK), at = first + done;
+        int64_t n = fl_min(count - done, FL_BLOCK), at = first + done, whole = n;
         const real *in[FL_MAX_OPERANDS];
         for (int k = 0; k <= operands; k++)
             in[k] = job->operand[k].ndim == 0 ? buffer[k] : R(block)(&job->operand[k], at, n, buffer[k]);
-        if (job->weighted)
-            R(pointwise_block)(kernel, operands, grads, mode, 1, in, n, param, scale, value, grad, hess);
-        else
-            R(pointwise_block)(kernel, operands, grads, mode, 0, in, n, param, scale, value, grad, hess);
+        if (n % R(pointwise_step) != 0) {
+            for (int k = 0; k < operands; k++)
+                in[k] = R(fill_step)(in[k], n, buffer[k]);
+            whole += R(pointwise_step) - n % R(pointwise_step);
+        }
+        if (R(pointwise_block)(kernel, operands, grads, mode, in, whole, param, job->weighted ? 1 : scale, &made) &&
+            partial->bad < 0)
+            partial->bad = at + R(first_refused)(kernel, operands, in, n, param);
+        if (job->weighted) {
+            const real *weight = in[operands];
+            if (mode != FL_MODE_HESS)
+                R(weigh_block)(weight, n, 1, value);
+            for (int g = 0; mode != FL_MODE_VALUE && g < grads; g++)
+                R(weigh_block)(weight, n, scale, grad[g]);
+            if (mode == FL_MODE_HESS)
+                R(weigh_block)(weight, n, scale, hess);
+        }
         if (mode != FL_MODE_HESS && job->sum)
             R(add_block)(sums, value, n);
         if (mode != FL_MODE_HESS && job->value.data)

@@ -32,7 +32,7 @@ def ctc_loss(
     divides each value by its target's length, as ``torch.nn.functional.ctc_loss``.
     """
     x, labels = as_float64(log_probs), np.asarray(targets).astype(np.int64)
-    batch = x.reshape(len(x), -1, x.shape[-1])
+    batch = x if x.ndim == 3 else x[:, None]
     steps = np.asarray(input_lengths).astype(np.int64).reshape(-1)
     counts = np.asarray(target_lengths).astype(np.int64).reshape(-1)
     first = np.arange(len(counts)) * labels.shape[1] if labels.ndim == 2 else np.cumsum(counts) - counts
