@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -70,41 +71,42 @@ class Sequences:
         self.targets = arrays.labels(targets, loss, "targets")
         inputs = self._lengths(input_lengths, "input_lengths", steps, "the steps of log_probs")
         if self.targets.ndim == 2:
-            if len(self.targets) != count:
+            rows, width = self.targets.shape
+            if rows != count:
                 raise ValueError(
                     f"{loss}: targets must have one row for each of {count} sequences, has shape {self.targets.shape}"
                 )
-            width = self.targets.shape[1]
             labels = self._lengths(target_lengths, "target_lengths", width, "the labels of a row of targets")
-            first = np.arange(count) * width
+            first = [row * width for row in range(count)]
         else:
             labels = self._lengths(target_lengths, "target_lengths", self.targets.size, "the labels in targets")
-            first = np.cumsum(labels) - labels
-            if self.targets.ndim != 1 or self.targets.size != labels.sum():
+            *first, total = itertools.accumulate(labels, initial=0)
+            if self.targets.shape != (total,):
                 raise ValueError(
-                    f"{loss}: targets must have shape ({count}, labels), or ({labels.sum()},) as the sum of "
-                    f"target_lengths, has {self.targets.shape}"
+                    f"{loss}: targets must have shape ({count}, labels), or ({total},) as the sum of target_lengths, "
+                    f"has {self.targets.shape}"
                 )
-        self.lengths = np.stack([inputs, labels, first]).astype(np.int64)
-        self.most = int(inputs.max(initial=0)), int(labels.max(initial=0))
+        self.lengths = np.array([inputs, labels, first], np.int64)
+        self.most = max(inputs, default=0), max(labels, default=0)
 
     def _batched(self, found: Array) -> Array:
         return found if found.ndim == 3 else found[:, np.newaxis]
 
-    def _lengths(self, value: Any, name: str, most: int, what: str) -> Array:
+    def _lengths(self, value: Any, name: str, most: int, what: str) -> list[int]:
         """One length per sequence, from 0 to `most`; of a single sequence it may be a number."""
         count = self.batch.shape[1]
         found = arrays.labels(value, self.loss, name)
         if found.dtype.kind == "b":
             raise TypeError(f"{self.loss}: {name} must be of an integer dtype, has dtype bool")
-        if found.shape != (count,) and not (found.ndim == 0 and self.input.ndim == 2):
+        single = found.ndim == 0 and self.input.ndim == 2
+        if found.shape != (count,) and not single:
             raise ValueError(f"{self.loss}: {name} must have shape ({count},), one per sequence, has {found.shape}")
-        found = found.reshape(count)
-        wrong = np.flatnonzero((found < 0) | (found > most))
-        if wrong.size:
-            place = f"[{wrong[0]}]" if np.ndim(value) else ""
-            raise ValueError(f"{self.loss}: {name}{place} is {found[wrong[0]]}, must be from 0 to {most}, {what}")
-        return found.astype(np.int64)
+        lengths: list[int] = [found.item()] if single else found.tolist()
+        if lengths and (min(lengths) < 0 or max(lengths) > most):
+            place, wrong = next((at, one) for at, one in enumerate(lengths) if not 0 <= one <= most)
+            where = "" if single else f"[{place}]"
+            raise ValueError(f"{self.loss}: {name}{where} is {wrong}, must be from 0 to {most}, {what}")
+        return lengths
 
     def _run(
         self, scale: float = 1.0, stream: bool = False, value: Array | None = None, grad: Array | None = None

@@ -84,9 +84,9 @@ FL_INLINE void R(read_step)(R(sequence) *s, int64_t step, R(sequence_kernel) ker
         broken |= !(x[i] < INFINITY);
     s->broken |= broken;
     x[s->width] = x[s->labels];
-    for (int64_t i = s->labels; i < s->width; i++)
-        x[i] = -INFINITY;
-    kernel.probs(x, s->width + 1, p);
+    for (int64_t i = s->labels; i < s->width + FL_LATTICE_STEP; i++)
+        x[i] = i == s->width ? x[i] : -INFINITY;
+    kernel.probs(x, s->width + FL_LATTICE_STEP, p);
 }
 
 /* Forward over all steps; with a gradient to come, what was reached before every period's first step is kept. */
