@@ -82,3 +82,5 @@ class TestLoss:
         terms = loss.reference.terms(**case.draw(case.variants[0], np.random.default_rng(0), shape, "float64"))
         assert hasattr(loss, "value_and_grad") == bool(terms.grads)
         assert hasattr(loss, "grad_hess") == (terms.hess is not None)
+        assert len(loss.predictions) == len(terms.grads)
+        assert set(loss.predictions) <= set(inspect.signature(loss).parameters)
