@@ -38,7 +38,8 @@ typedef struct {
     int64_t class_stride;
 } fl_matrix;
 
-/* What one tile leaves behind. `bad` is the first item with a label out of range, or -1. */
+/* What one tile leaves behind. `bad` is the first item, or of sequences the first place in their targets, with a label out
+ * of range; or -1. */
 typedef struct {
     double sum;
     double weight;
