@@ -16,3 +16,8 @@
 #include "tiles/panel.h"
 #include "tiles/columns.h"
 #include "tiles/tile.h"
+
+#if REAL_BITS == 64
+#include "kernels/ctc.h"
+#endif
+#include "tiles/sequences.h"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from ._version import __version__
 from .config import config, show_config
+from .ctc import ctc_loss
 from .evaluation import Evaluation
 from .pointwise import binary_cross_entropy_with_logits, mse_loss
 from .rowwise import cross_entropy, entropy, nll_loss, perplexity, selective_log_softmax
@@ -25,6 +26,7 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "config",
     "cross_entropy",
+    "ctc_loss",
     "entropy",
     "get_num_threads",
     "log_softmax",

@@ -153,5 +153,6 @@ FL_INLINE void R(pointwise_tile)(const fl_pointwise *job, int64_t first, int64_t
     POINTWISE_MODE(name, operands, grads, FL_MODE_GRAD)                                                                \
     POINTWISE_MODE(name, operands, grads, FL_MODE_HESS)
 #define ROWWISE(name)
+#define SEQUENCE(name)
 #include "losses.def"
 #undef POINTWISE_MODE

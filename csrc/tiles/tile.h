@@ -41,4 +41,5 @@ FL_INLINE void R(rowwise_tile)(const fl_rowwise *job, int64_t first, int64_t cou
                                           R(name##_hess)};                                                             \
         R(rowwise_tile)((const fl_rowwise *)job, first, count, partial, kernel, scratch);                              \
     }
+#define SEQUENCE(name)
 #include "losses.def"
