@@ -25,3 +25,7 @@
 #include "tiles/sums_columns.h"
 #include "tiles/sums_lists.h"
 #include "tiles/sums_tile.h"
+#if REAL_BITS == 64
+#include "kernels/ctc.h"
+#endif
+#include "tiles/sequences.h"

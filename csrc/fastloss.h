@@ -46,7 +46,8 @@ typedef struct {
     fl_array row;
 } fl_rows;
 
-/* What one tile leaves behind. `bad` is the first item with a label out of range, or -1. */
+/* What one tile leaves behind. `bad` is the first item, or of sequences the first place in their targets, with a label out
+ * of range; or -1. */
 typedef struct {
     double sum;
     double weight;
@@ -116,29 +117,54 @@ typedef struct {
     fl_rows grad[FL_MAX_GRADS]; /* of every prediction, or of none */
 } fl_rowsums;
 
+/* Steps x sequences x classes, of any strides in bytes. */
+typedef struct {
+    char *data; /* NULL: absent */
+    int dtype, swapped;
+    int64_t step_stride, item_stride, class_stride;
+} fl_series;
+
+/* A loss over `count` sequences, each of its own length and with a target of its own length. */
+typedef struct {
+    int64_t count, classes;
+    int64_t steps, labels; /* of the longest sequence, of the longest target */
+    fl_series input;
+    fl_array target; /* the labels of all targets */
+    const int64_t *length, *target_length,
+        *first;        /* of each sequence; `first` is its first label's place in `target` */
+    int64_t all_steps; /* of the arrays: past a sequence's length the gradient is 0 */
+    int64_t blank;
+    int zero_infinity;
+    int by_length; /* whether each loss is divided by its target's length */
+    double scale;  /* of gradients */
+    int stream;
+    void *value; /* one per sequence, of the compute dtype */
+    fl_series grad;
+} fl_sequences;
+
 /* losses.def names every kernel once; here it becomes enums, in isa.h the table, in _core.pyx the names. */
 enum fl_pointwise_loss {
 #define POINTWISE(name, operands, grads) FL_##name,
-#define ROWWISE(name)
-#define ROWSUMS(name, operands, grads)
 #include "losses.def"
     FL_POINTWISE_COUNT
 };
 
 enum fl_rowwise_loss {
-#define POINTWISE(name, operands, grads)
 #define ROWWISE(name) FL_##name,
-#define ROWSUMS(name, operands, grads)
 #include "losses.def"
     FL_ROWWISE_COUNT
 };
 
 enum fl_rowsums_loss {
-#define POINTWISE(name, operands, grads)
-#define ROWWISE(name)
 #define ROWSUMS(name, operands, grads) FL_##name,
 #include "losses.def"
     FL_ROWSUMS_COUNT
+};
+
+enum fl_sequence_loss {
+#define SEQUENCE(name) FL_##name,
+#include "losses.def"
+    FL_SEQUENCE_COUNT
 };
 
 enum { FL_REAL32, FL_REAL64, FL_REAL_COUNT };
@@ -150,6 +176,7 @@ typedef struct {
     fl_tile *pointwise[FL_POINTWISE_COUNT][FL_MODE_COUNT][FL_REAL_COUNT];
     fl_tile *rowwise[FL_ROWWISE_COUNT][FL_REAL_COUNT];
     fl_tile *rowsums[FL_ROWSUMS_COUNT][FL_REAL_COUNT];
+    fl_tile *sequence[FL_SEQUENCE_COUNT][FL_REAL_COUNT];
     fl_tile *labels[FL_REAL_COUNT]; /* checks the labels and adds up their weights */
     fl_tile *read, *copy;           /* the machine's limits, for benchmarks; the job is an fl_probe */
 } fl_table;

@@ -99,8 +99,15 @@ FL_INLINE int64_t fl_get_label(int dtype, const char *from, int swapped) {
 }
 
 FL_INLINE void fl_labels_as(int dtype, const char *from, int64_t stride, int swapped, int64_t n, int64_t *to) {
-    for (int64_t i = 0; i < n; i++)
-        to[i] = fl_get_label(dtype, from + i * stride, swapped);
+    const int64_t item = fl_itemsize(dtype);
+    if (stride == item && !swapped) {
+        FL_SIMD
+        for (int64_t i = 0; i < n; i++)
+            to[i] = fl_get_label(dtype, from + i * item, 0);
+    } else {
+        for (int64_t i = 0; i < n; i++)
+            to[i] = fl_get_label(dtype, from + i * stride, swapped);
+    }
 }
 
 /* n labels from number `first` on, of an array that begins `offset` bytes further. */

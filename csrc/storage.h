@@ -64,6 +64,21 @@ FL_NOINLINE void R(load)(int dtype, const char *from, int64_t stride, int swappe
     }
 }
 
+/* n elements at these distances in bytes, as float64. */
+FL_INLINE void R(gather_as)(int dtype, const char *from, const int64_t *offset, int64_t n, int swapped, double *to) {
+    for (int64_t i = 0; i < n; i++)
+        to[i] = (double)R(get)(dtype, from + offset[i], swapped);
+}
+
+FL_NOINLINE void R(gather)(int dtype, const char *from, const int64_t *offset, int64_t n, int swapped, double *to) {
+    switch (swapped ? -1 : dtype) {
+    case REAL_DTYPE: R(gather_as)(REAL_DTYPE, from, offset, n, 0, to); break;
+    case FL_F16: R(gather_as)(FL_F16, from, offset, n, 0, to); break;
+    case FL_BF16: R(gather_as)(FL_BF16, from, offset, n, 0, to); break;
+    default: R(gather_as)(dtype, from, offset, n, swapped, to);
+    }
+}
+
 /* Whether elements at this address and stride can be read or written in place as reals. */
 FL_INLINE int R(is_direct)(int dtype, const char *at, int64_t stride, int swapped) {
     return dtype == REAL_DTYPE && stride == (int64_t)sizeof(real) && !swapped &&

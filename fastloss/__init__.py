@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from ._version import __version__
 from .config import config, show_config
+from .ctc import ctc_loss
 from .distance import (
     cosine_embedding_loss,
     cosine_similarity,
@@ -36,6 +37,7 @@ __all__ = [
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
+    "ctc_loss",
     "dice_loss",
     "entropy",
     "get_num_threads",

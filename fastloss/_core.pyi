@@ -9,6 +9,7 @@ Array = NDArray[Any]
 POINTWISE: dict[str, int]
 ROWWISE: dict[str, int]
 ROWSUMS: dict[str, int]
+SEQUENCE: dict[str, int]
 TILE: int
 NARROW: int
 COMPILER: str
@@ -74,6 +75,23 @@ def rowsums(
     stream: bool,
     value: Array | None,
     grads: tuple[Array, ...],
+    threads: int,
+) -> tuple[float, int]: ...
+def sequences(
+    loss: int,
+    wide: bool,
+    input: Array,
+    target: Array,
+    lengths: Array,
+    steps: int,
+    labels: int,
+    blank: int,
+    zero_infinity: bool,
+    by_length: bool,
+    scale: float,
+    stream: bool,
+    value: Array | None,
+    grad: Array | None,
     threads: int,
 ) -> tuple[float, int]: ...
 def read_probe(array: Array, threads: int = 0) -> float: ...

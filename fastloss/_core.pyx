@@ -80,11 +80,31 @@ cdef extern from "fastloss.h" nogil:
         void *value
         fl_rows *grad
 
+    ctypedef struct fl_series:
+        char *data
+        int dtype, swapped
+        int64_t step_stride, item_stride, class_stride
+
+    ctypedef struct fl_sequences:
+        int64_t count, classes, steps, labels
+        fl_series input
+        fl_array target
+        const int64_t *length
+        const int64_t *target_length
+        const int64_t *first
+        int64_t all_steps, blank
+        int zero_infinity, by_length
+        double scale
+        int stream
+        void *value
+        fl_series grad
+
     ctypedef struct fl_table:
         const char *name
         fl_tile *pointwise[1][3][2]
         fl_tile *rowwise[1][2]
         fl_tile *rowsums[1][2]
+        fl_tile *sequence[1][2]
         fl_tile *labels[2]
         fl_tile *read
         fl_tile *copy
@@ -103,36 +123,36 @@ cdef extern from "fastloss.h" nogil:
     const fl_table *fl_table_at(int)
     int fl_runs_here(const fl_table *)
 
+cdef extern from "lattice.h" nogil:
+    ctypedef struct fl_lattice:
+        int64_t bytes
+
+    fl_lattice fl_lattice_of(const fl_sequences *)
+
 cdef extern from *:
     """
     #include "fastloss.h"
     #define POINTWISE(name, operands, grads) #name,
-    #define ROWWISE(name)
-    #define ROWSUMS(name, operands, grads)
     static const char *fl_pointwise_names[] = {
     #include "losses.def"
     0};
-    #define POINTWISE(name, operands, grads)
     #define ROWWISE(name) #name,
-    #define ROWSUMS(name, operands, grads)
     static const char *fl_rowwise_names[] = {
     #include "losses.def"
     0};
-    #define POINTWISE(name, operands, grads)
-    #define ROWWISE(name)
     #define ROWSUMS(name, operands, grads) #name,
     static const char *fl_rowsums_names[] = {
     #include "losses.def"
     0};
-    #define POINTWISE(name, operands, grads)
-    #define ROWWISE(name)
     #define ROWSUMS(name, operands, grads) operands,
     static int fl_rowsums_operands[] = {
     #include "losses.def"
     0};
+    #define SEQUENCE(name) #name,
+    static const char *fl_sequence_names[] = {
+    #include "losses.def"
+    0};
     #define POINTWISE(name, operands, grads) operands,
-    #define ROWWISE(name)
-    #define ROWSUMS(name, operands, grads)
     static int fl_pointwise_operands[] = {
     #include "losses.def"
     0};
@@ -158,6 +178,7 @@ cdef extern from *:
     const char **fl_pointwise_names
     const char **fl_rowwise_names
     const char **fl_rowsums_names
+    const char **fl_sequence_names
     int *fl_pointwise_operands
     int *fl_rowsums_operands
     const char *FL_COMPILER
@@ -176,6 +197,7 @@ cdef dict _names(const char **names):
 POINTWISE = _names(fl_pointwise_names)
 ROWWISE = _names(fl_rowwise_names)
 ROWSUMS = _names(fl_rowsums_names)
+SEQUENCE = _names(fl_sequence_names)
 TILE = FL_TILE
 NARROW = FL_NARROW
 COMPILER = FL_COMPILER.decode()
@@ -487,6 +509,55 @@ cdef int64_t tile_rows(int64_t classes, bint apart):
     if rows >= 32 or apart:
         return max(rows - rows % 32, 32)
     return max(rows, 1)
+
+
+cdef void describe_series(fl_series *to, cnp.ndarray array):
+    to.data = <char *>cnp.PyArray_DATA(array)
+    to.dtype = dtype_code(array)
+    to.swapped = cnp.PyArray_ISBYTESWAPPED(array)
+    to.step_stride = cnp.PyArray_STRIDE(array, 0)
+    to.item_stride = cnp.PyArray_STRIDE(array, 1)
+    to.class_stride = cnp.PyArray_STRIDE(array, 2)
+
+
+def sequences(int loss, bint wide, cnp.ndarray input, cnp.ndarray target, cnp.ndarray lengths, int64_t steps,
+              int64_t labels, int64_t blank, bint zero_infinity, bint by_length, double scale, bint stream, value,
+              grad, int threads):
+    """Run a kernel over sequences, (steps, sequences, classes) all three.
+
+    `lengths` is int64, contiguous: of each sequence its length, its target's length and where its target begins; `steps`
+    and `labels` are the largest. Returns the sum of the losses, and the first place of a label out of range or -1.
+    """
+    cdef fl_sequences job
+    cdef fl_work work
+    cdef fl_partial total
+    cdef int i
+    cdef const int64_t *given = <const int64_t *>cnp.PyArray_DATA(lengths)
+    job.all_steps, job.count, job.classes = input.shape[0], input.shape[1], input.shape[2]
+    if lengths.ndim != 2 or lengths.shape[0] != 3 or lengths.shape[1] != job.count:
+        raise ValueError("wrong number of lengths")
+    job.steps, job.labels = steps, labels
+    job.length, job.target_length, job.first = given, given + job.count, given + 2 * job.count
+    describe_series(&job.input, input)
+    describe(&job.target, target, cnp.PyArray_NDIM(target), cnp.PyArray_DIMS(target), -1)
+    job.blank, job.zero_infinity, job.by_length = blank, zero_infinity, by_length
+    job.scale, job.stream = scale, stream
+    job.value = NULL if value is None else cnp.PyArray_DATA(value)
+    job.grad.data = NULL
+    if grad is not None:
+        describe_series(&job.grad, grad)
+    work.tile = table.sequence[loss][wide]
+    work.job = &job
+    work.items = job.count
+    work.tile_items = 1
+    # A label's state takes about as long as four elements.
+    work.cost = job.count * steps * (4 * (labels + 1) + (job.classes if grad is not None else 0))
+    work.scratch = fl_lattice_of(&job).bytes
+    work.threads = threads
+    with nogil:
+        i = fl_run(&work, &total)
+    check(i)
+    return total.sum, total.bad
 
 
 def read_probe(cnp.ndarray array not None, int threads=0):

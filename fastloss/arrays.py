@@ -148,10 +148,10 @@ def number(value: Any, loss: str, name: str) -> float:
 
 def class_axis(input: Array, axis: int, loss: str) -> int:
     """The class axis as a number from 0 on; there is at least one class."""
-    axis = whole_number(axis, loss, "axis")
     ndim = input.ndim
-    if axis == -1 and ndim and input.shape[-1]:
+    if type(axis) is int and axis == -1 and ndim and input.shape[-1]:
         return ndim - 1
+    axis = whole_number(axis, loss, "axis")
     if ndim == 0:
         raise ValueError(f"{loss}: input must have a class axis, has shape ()")
     if not -ndim <= axis < ndim:
@@ -187,6 +187,8 @@ def row_shape(input: Array, axis: int) -> tuple[int, ...]:
 
 def check_rows(found: Array, input: Array, axis: int, loss: str, name: str) -> None:
     """Refuse an array that does not have one element per row of classes."""
+    if found.ndim == axis == input.ndim - 1 and found.shape == input.shape[:-1]:  # as almost always
+        return
     wanted = row_shape(input, axis)
     if found.shape == wanted:
         return

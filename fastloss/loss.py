@@ -80,6 +80,7 @@ class Loss(Protocol[P]):
     __name__: str
     name: str
     family: str
+    predictions: tuple[str, ...]
     value_and_grad: Differentiated[P]
     grad_hess: Differentiated[P]
     reference: LazyReference[P]
@@ -130,17 +131,24 @@ def _named(function: Any, of: Callable[..., Any], suffix: str, doc: str, extra: 
 
 
 def loss(
-    family: str, *, grad: bool = True, hess: bool = False, grad_output: bool = False
+    family: str,
+    *,
+    grad: bool = True,
+    hess: bool = False,
+    grad_output: bool = False,
+    predictions: tuple[str, ...] | None = None,
 ) -> Callable[[Callable[P, Declaration]], Loss[P]]:
     """Make a loss from a declaration, and enter it into :data:`LOSSES`.
 
     Parameters
     ----------
-    family : {"pointwise", "rowwise"}
+    family : {"pointwise", "rowwise", "sequence"}
     grad, hess : bool
         Whether it has a gradient, and a Hessian.
     grad_output : bool
         Whether ``value_and_grad`` takes an upstream gradient.
+    predictions : tuple of str, optional
+        The arguments it is differentiated by; the first alone by default.
     """
 
     def decorate(declare: Callable[P, Declaration]) -> Loss[P]:
@@ -161,6 +169,7 @@ def loss(
 
         made: Any = value
         made.name, made.family = name, family
+        made.predictions = (predictions or tuple(inspect.signature(declare).parameters)[:1]) if grad else ()
         made.__signature__ = inspect.signature(declare).replace(return_annotation=Any)
         made.__annotations__ = {**declare.__annotations__, "return": "Any"}
         made.reference = LazyReference[P](name)

@@ -25,6 +25,7 @@ Magnitudes = Callable[..., tuple[Any, Any]]
 ROWS = [(rows, classes) for classes in (1, 2, 3, 4, 5, 10, 31, 32, 33, 63, 64) for rows in (1, 33)]
 ROWS += [(rows, classes) for classes in (3, 10, 64) for rows in (0, 2, 31, 32, 100)]
 ROWS += [(9, classes) for classes in (65, 100, 1000, 1023, 1024, 1025, 2049, 3000)]
+SEQUENCES = [(1, 1, 2), (2, 3, 5), (7, 4, 3), (12, 0, 4), (30, 9, 12), (24, 2, 64), (26, 3, 1030), (60, 2, 33)]
 SIZES = [(n,) for n in (0, 1, 31, 32, 33, 1023, 1024, 1025, 16383, 16384, 16385, 65535, 65536, 65537)]
 
 
@@ -283,6 +284,43 @@ def _dice_terms(smooth: float = 1.0, **arguments: Any) -> tuple[Any, Any]:
     return _tversky_terms(**arguments, smooth=smooth / 2)
 
 
+def _most_labels(shape: Shape) -> int:
+    return max(1, shape[0] // 3)
+
+
+def input_lengths(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.int64]:
+    return shape[0] - np.arange(_sequences(shape)) % (shape[0] // 2 + 1)
+
+
+def target_lengths(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.int64]:
+    return _most_labels(shape) - np.arange(_sequences(shape)) % (_most_labels(shape) + 1)
+
+
+def one_after_another(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.int64]:
+    """Targets of those lengths; a label repeats now and then."""
+    found = rng.integers(1, shape[-1], target_lengths(rng, shape).sum())
+    return np.where(rng.random(len(found)) < 0.3, np.roll(found, 1), found)
+
+
+def padded(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.int64]:
+    if len(shape) == 2:
+        return one_after_another(rng, shape)
+    found = rng.integers(0, shape[-1], (shape[1], _most_labels(shape)))
+    return np.where(rng.random(found.shape) < 0.3, np.roll(found, 1, -1), found)
+
+
+def _sequences(shape: Shape) -> int:
+    return shape[1] if len(shape) == 3 else 1
+
+
+def _ctc_terms(log_probs: Any, **arguments: Any) -> tuple[Any, Any]:
+    # The gradient is the probability less the share; where NumPy has no longer double, the reference is less exact.
+    value, grad = REFERENCES["ctc_loss"].value_and_grad(log_probs, **arguments, reduction="none")
+    p = np.exp(_float64(log_probs))
+    coarse = np.finfo(np.longdouble).eps > 1e-18
+    return coarse * np.abs(value) * 8, (2 * p - grad) * (1 + coarse * np.abs(value)[..., None])
+
+
 ROW = {"input": logits}
 PAIR = {"x1": anchors, "x2": alike}
 TRIPLET = {"anchor": anchors, "positive": alike, "negative": alike}
@@ -384,6 +422,20 @@ CASES: dict[str, Case] = {
         ({"alpha": 0.3, "beta": 0.7}, {"input": fractions, "from_logits": False}, {"target": fractions}),
         _tversky_terms,
     ),
+    "ctc_loss": Case(
+        {
+            "log_probs": log_probabilities,
+            "targets": padded,
+            "input_lengths": input_lengths,
+            "target_lengths": target_lengths,
+        },
+        (
+            {},
+            {"blank": 1, "zero_infinity": True},
+            {"log_probs": mild_logits, "targets": one_after_another},
+        ),
+        _ctc_terms,
+    ),
     "score": Case(LABELLED, ({}, {"target": some_ignored}), _logsumexp_terms),
 }
 
@@ -398,7 +450,7 @@ def strided(arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def shapes(family: str) -> list[Shape]:
-    return SIZES if family == "pointwise" else ROWS
+    return {"pointwise": SIZES, "rowwise": ROWS, "sequence": SEQUENCES}[family]
 
 
 @functools.lru_cache(maxsize=4)

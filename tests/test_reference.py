@@ -45,7 +45,10 @@ def drawn(name, variant):
     return arguments
 
 
-@pytest.mark.parametrize(("name", "variant"), [case for case in ALL if case[0] in DIFFERENTIABLE])
+ORDINARY = [case for case in ALL if case[0] in DIFFERENTIABLE and LOSSES[case[0]].family != "sequence"]
+
+
+@pytest.mark.parametrize(("name", "variant"), ORDINARY)
 def test_gradient(name, variant):
     arguments = drawn(name, variant)
     definition = reference.get(name)
@@ -57,6 +60,22 @@ def test_gradient(name, variant):
             return np.sum(definition.terms(**{**arguments, key: moved}).value * upstream)
 
         np.testing.assert_allclose(grad, central(total, arguments[key], 1), rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("variant", range(len(CASES["ctc_loss"].variants)))
+@pytest.mark.parametrize("shape", [(7, 3, 4), (5, 6)])
+def test_gradient_of_ctc_is_by_the_logits(variant, shape):
+    case, rng = CASES["ctc_loss"], np.random.default_rng(3)
+    arguments = case.draw(case.variants[variant], rng, shape, "float64")
+    arguments.pop("log_probs")
+    log_softmax, definition = reference.get("log_softmax"), reference.get("ctc_loss")
+    x = rng.normal(size=shape)
+
+    def total(moved):
+        return definition(log_softmax(moved), **arguments, reduction="sum")
+
+    _, grad = definition.value_and_grad(log_softmax(x), **arguments, reduction="sum")
+    np.testing.assert_allclose(grad, central(total, x, 1), rtol=1e-8, atol=1e-9)
 
 
 @pytest.mark.parametrize(("name", "variant"), [case for case in ALL if hasattr(LOSSES[case[0]], "grad_hess")])

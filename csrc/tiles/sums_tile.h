@@ -56,8 +56,6 @@ FL_INLINE void R(rowsums_tile)(const fl_rowsums *job, int64_t first, int64_t cou
     R(leave)(&totals, partial);
 }
 
-#define POINTWISE(name, operands, grads)
-#define ROWWISE(name)
 #define ROWSUMS(name, operands, grads)                                                                                 \
     static void R(name##_tile)(const void *job, int64_t first, int64_t count, fl_partial *partial, void *scratch) {    \
         const R(rowsums_kernel) kernel = {operands,       grads,          name##_sums,         name##_again,           \
