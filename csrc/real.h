@@ -72,6 +72,18 @@ FL_INLINE real R(exp_nonpositive)(real x) {
     return x < EXP_LOWEST ? 0 : y;
 }
 
+/* exp of any x. Above 0 the power of two is halved and made good at the end: it may itself be out of range. */
+FL_INLINE real R(exp)(real x) {
+    real shifted = R(fma)(x, LOG2_E, EXP_MAGIC);
+    real n = shifted - EXP_MAGIC;
+    real r = R(fma)(n, -LN2_LOW, R(fma)(n, -LN2_HIGH, x));
+    bits_t halved = x > 0 ? (bits_t)1 << EXP_SHIFT : 0;
+    real scale = R(from_bits)((R(to_bits)(shifted) << EXP_SHIFT) - halved);
+    real y = R(fma)(R(exp_poly)(r), scale, scale) * (x > 0 ? REAL_C(2.0) : REAL_C(1.0));
+    y = x < EXP_LOWEST ? 0 : y;
+    return x > EXP_HIGHEST ? REAL_INF : y;
+}
+
 /* e^(c x): the rounding of c x would be the relative error of that, so c is in the constants of the reduction, which
  * takes n ln 2 / c off x, and multiplies only what is left. */
 typedef struct {

@@ -7,6 +7,7 @@
 #undef EXP_SHIFT
 #undef EXP_MAGIC
 #undef EXP_LOWEST
+#undef EXP_HIGHEST
 #undef EXP_BIAS
 #undef UNIT_EXACT
 #undef LN2
@@ -23,6 +24,7 @@
 #define EXP_BIAS 127
 #define EXP_MAGIC 12583039.0f    /* 1.5 * 2^23 + EXP_BIAS */
 #define EXP_LOWEST -87.33654475f /* below, 2^n e^r leaves the normal numbers */
+#define EXP_HIGHEST 88.72283905f /* above, it is infinite */
 #define UNIT_EXACT 256.0f        /* above twice that: x - m is exact where e^(x - m) counts */
 #define LN2 0.693147180559945309f
 #define LN2_HIGH 0.693359375f
@@ -37,6 +39,7 @@
 #define EXP_BIAS 1023
 #define EXP_MAGIC 6755399441056767.0 /* 1.5 * 2^52 + EXP_BIAS */
 #define EXP_LOWEST -708.39641853226408
+#define EXP_HIGHEST 709.78271289338397
 #define UNIT_EXACT 2048.0
 #define LN2 0.693147180559945309
 #define LN2_HIGH 6.93147180369123816490e-01

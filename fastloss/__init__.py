@@ -12,9 +12,19 @@ from __future__ import annotations
 
 from ._version import __version__
 from .config import config, show_config
+from .ctc import ctc_loss
+from .distance import (
+    cosine_embedding_loss,
+    cosine_similarity,
+    pairwise_distance,
+    triplet_margin_loss,
+    triplet_margin_with_distance_loss,
+)
 from .divergence import js_div_with_logits, kl_div_with_logits
 from .evaluation import Evaluation
 from .focal import focal_loss
+from .margin import multi_margin_loss, multilabel_margin_loss, multilabel_soft_margin_loss
+from .overlap import dice_loss, tversky_loss
 from .pointwise import binary_cross_entropy_with_logits, mse_loss
 from .rowwise import cross_entropy, entropy, nll_loss, perplexity, selective_log_softmax
 from .softmax import Score, log_softmax, logsumexp, score, softmax
@@ -26,7 +36,11 @@ __all__ = [
     "__version__",
     "binary_cross_entropy_with_logits",
     "config",
+    "cosine_embedding_loss",
+    "cosine_similarity",
     "cross_entropy",
+    "ctc_loss",
+    "dice_loss",
     "entropy",
     "focal_loss",
     "get_num_threads",
@@ -35,12 +49,19 @@ __all__ = [
     "log_softmax",
     "logsumexp",
     "mse_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
     "nll_loss",
     "num_threads",
+    "pairwise_distance",
     "perplexity",
     "score",
     "selective_log_softmax",
     "set_num_threads",
     "show_config",
     "softmax",
+    "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
+    "tversky_loss",
 ]

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from helpers import dtype
 
+from fastloss.loss import LOSSES
 from fastloss.reference import REFERENCES
 
 Shape = tuple[int, ...]
@@ -24,6 +25,7 @@ Magnitudes = Callable[..., tuple[Any, Any]]
 ROWS = [(rows, classes) for classes in (1, 2, 3, 4, 5, 10, 31, 32, 33, 63, 64) for rows in (1, 33)]
 ROWS += [(rows, classes) for classes in (3, 10, 64) for rows in (0, 2, 31, 32, 100)]
 ROWS += [(9, classes) for classes in (65, 100, 1000, 1023, 1024, 1025, 2049, 3000)]
+SEQUENCES = [(1, 1, 2), (2, 3, 5), (7, 4, 3), (12, 0, 4), (30, 9, 12), (24, 2, 64), (26, 3, 1030), (60, 2, 33)]
 SIZES = [(n,) for n in (0, 1, 31, 32, 33, 1023, 1024, 1025, 16383, 16384, 16385, 65535, 65536, 65537)]
 
 
@@ -35,12 +37,21 @@ class Case:
     variants: tuple[Mapping[str, Any], ...] = field(default=({},))
     magnitudes: Magnitudes = lambda **_: (0.0, 0.0)
     """Where a value or a gradient is a difference: the magnitude of its terms (0 where nothing cancels)."""
+    predictions: int = 1
+    """How many of the operands, the first, the loss is differentiated by."""
+    axes: int = 64
+    """The most axes that its operands may have."""
+
+    @property
+    def predicted(self) -> list[str]:
+        """The names of the predictions."""
+        return list(self.operands)[: self.predictions]
 
     def draw(self, variant: Mapping[str, Any], rng: np.random.Generator, shape: Shape, name: str) -> dict[str, Any]:
         """Arguments of one call; floating-point arrays have the dtype called ``name``."""
         drawn = {}
         for key, item in {**self.operands, **variant}.items():
-            drawn[key] = item(rng, shape) if callable(item) else item
+            drawn[key] = item(rng, shape) if callable(item) and item not in LOSSES.values() else item
             if isinstance(drawn[key], np.ndarray) and drawn[key].dtype == np.float64:
                 drawn[key] = drawn[key].astype(dtype(name))
         return drawn
@@ -182,7 +193,138 @@ def _bce_terms(input: Any, target: Any, weight: Any = 1.0, pos_weight: Any = 1.0
     return 0.0, w * ((1 - t) * (1 - down) + v * t * down)
 
 
+def rows(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.float64]:
+    return rng.normal(0, rng.choice([0.01, 1, 30], (*shape[:-1], 1)), shape)
+
+
+def anchors(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.float64]:
+    return rows(np.random.default_rng(99), shape)
+
+
+def alike(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.float64]:
+    """Rows beside those of `anchors`: some on them, some near, some longer, some elsewhere."""
+    x = anchors(rng, shape)
+    near = rng.choice([0, 1e-4, 0.5, 10], (*shape[:-1], 1)) * np.abs(x).max(-1, keepdims=True)
+    return x * rng.choice([1, 1, 2.5], near.shape) + near * rng.normal(size=shape)
+
+
+def plus_or_minus(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.int64]:
+    return rng.choice([-1, 1], shape[:-1])
+
+
+def label_lists(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.int64]:
+    """Up to four labels to a row, now and then one twice, and labels that are behind the end."""
+    found = rng.integers(0, shape[-1], shape)
+    ends = rng.integers(0, 5, (*shape[:-1], 1))
+    return np.where(np.arange(shape[-1]) == ends, -1, found)
+
+
+def _of_doubles(input: Any, value: Any, *grads: Any) -> tuple[Any, Any]:
+    """Terms that are formed in double: what float32 sees of their errors."""
+    seen = 1.0 if np.asarray(input).dtype == np.float64 else 2.0**-29
+    return value * seen, tuple(grad * seen for grad in grads)
+
+
+def _cosine_terms(x1: Any, x2: Any, eps: float = 1e-8, grad_output: Any = None, **_: Any) -> tuple[Any, Any]:
+    x, y = np.abs(_float64(x1)), np.abs(_float64(x2))
+    m, n = (np.maximum(np.sqrt((each**2).sum(-1, keepdims=True)), eps) for each in (x, y))
+    g = 1.0 if grad_output is None else np.abs(grad_output)[..., None]
+    return _of_doubles(
+        x1, (x * y / m / n).sum(-1), g * (y / n + x / m) / m, g * (x / m + y / n) / n
+    )
+
+
+def _cosine_embedding_terms(input1: Any, input2: Any, margin: float = 0.0, **_: Any) -> tuple[Any, Any]:
+    value, (by_x, by_y) = _cosine_terms(_float64(input1), _float64(input2))
+    return _of_doubles(input1, value + margin, by_x, by_y)
+
+
+def _triplet_terms(anchor: Any, positive: Any, negative: Any, margin: float = 1.0, **more: Any) -> tuple[Any, Any]:
+    more = {key: item for key, item in more.items() if key in ("p", "eps")}
+    values, grads = [], []
+    for x, y in ((anchor, positive), (anchor, negative), (positive, negative)):
+        value, (by_x, _) = REFERENCES["pairwise_distance"].value_and_grad(x, y, **more)
+        values.append(value)
+        grads.append(np.abs(by_x))
+    return _of_doubles(
+        anchor, margin + values[0] + values[1], grads[0] + grads[1], grads[0] + grads[2], grads[1] + grads[2]
+    )
+
+
+def _distance_terms(anchor: Any, positive: Any, negative: Any, **more: Any) -> tuple[Any, Any]:
+    """Distances that a function returns are float32 already."""
+    function = more.pop("distance_function", None)
+    if function is None:
+        return _triplet_terms(anchor, positive, negative, **more)
+    a, p, n = map(_float64, (anchor, positive, negative))
+    if function is LOSSES["pairwise_distance"]:
+        return _triplet_terms(a, p, n, **more)
+    (first, (a1, by_p)), (second, (a2, by_n)) = _cosine_terms(a, p), _cosine_terms(a, n)
+    return 0.2 + first + second, (a1 + a2, by_p, by_n)
+
+
+def _soft_margin_terms(input: Any, target: Any, weight: Any = 1.0, **_: Any) -> tuple[Any, Any]:
+    return 0.0, _bce_terms(input, target, weight)[1] / input.shape[-1]
+
+
+def _tversky_terms(
+    input: Any, target: Any, alpha: float = 0.5, beta: float = 0.5, smooth: float = 1.0, from_logits: bool = True, **_: Any
+) -> tuple[Any, Any]:
+    x, t = _float64(input), _float64(target)
+    p, slope = x, 1.0
+    if from_logits:
+        p, slope = np.exp(-np.logaddexp(0, -x)), np.exp(-np.logaddexp(0, -x) - np.logaddexp(0, x))
+    kept = (p * t).sum(-1, keepdims=True) + smooth
+    missed = (alpha * p * (1 - t) + beta * (1 - p) * t).sum(-1, keepdims=True)
+    by_p = (alpha * (1 - t) + beta * t) * kept + missed * t
+    return 0.0, by_p / (kept + missed) ** 2 * slope
+
+
+def _dice_terms(smooth: float = 1.0, **arguments: Any) -> tuple[Any, Any]:
+    return _tversky_terms(**arguments, smooth=smooth / 2)
+
+
+def _most_labels(shape: Shape) -> int:
+    return max(1, shape[0] // 3)
+
+
+def input_lengths(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.int64]:
+    return shape[0] - np.arange(_sequences(shape)) % (shape[0] // 2 + 1)
+
+
+def target_lengths(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.int64]:
+    return _most_labels(shape) - np.arange(_sequences(shape)) % (_most_labels(shape) + 1)
+
+
+def one_after_another(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.int64]:
+    """Targets of those lengths; a label repeats now and then."""
+    found = rng.integers(1, shape[-1], target_lengths(rng, shape).sum())
+    return np.where(rng.random(len(found)) < 0.3, np.roll(found, 1), found)
+
+
+def padded(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.int64]:
+    if len(shape) == 2:
+        return one_after_another(rng, shape)
+    found = rng.integers(0, shape[-1], (shape[1], _most_labels(shape)))
+    return np.where(rng.random(found.shape) < 0.3, np.roll(found, 1, -1), found)
+
+
+def _sequences(shape: Shape) -> int:
+    return shape[1] if len(shape) == 3 else 1
+
+
+def _ctc_terms(log_probs: Any, **arguments: Any) -> tuple[Any, Any]:
+    # The gradient is the probability less the share; where NumPy has no longer double, the reference is less exact.
+    value, grad = REFERENCES["ctc_loss"].value_and_grad(log_probs, **arguments, reduction="none")
+    p = np.exp(_float64(log_probs))
+    coarse = np.finfo(np.longdouble).eps > 1e-18
+    return coarse * np.abs(value) * 8, (2 * p - grad) * (1 + coarse * np.abs(value)[..., None])
+
+
 ROW = {"input": logits}
+PAIR = {"x1": anchors, "x2": alike}
+TRIPLET = {"anchor": anchors, "positive": alike, "negative": alike}
+OVERLAP = {"input": logits, "target": signs}
 LABELLED = {"input": logits, "target": labels}
 
 CASES: dict[str, Case] = {
@@ -221,6 +363,79 @@ CASES: dict[str, Case] = {
         {"input": mild_logits, "target": labels}, ({}, {"target": some_ignored, "base": 2}), _perplexity_terms
     ),
     "selective_log_softmax": Case(LABELLED),
+    "cosine_similarity": Case(PAIR, ({}, {"eps": 0.05, "grad_output": per_row}), _cosine_terms, predictions=2),
+    "cosine_embedding_loss": Case(
+        {"input1": anchors, "input2": alike, "target": plus_or_minus},
+        ({}, {"margin": 0.3}, {"target": labels}),
+        _cosine_embedding_terms,
+        predictions=2,
+        axes=2,
+    ),
+    "pairwise_distance": Case(
+        PAIR,
+        (
+            {},
+            {"eps": 0.0, "grad_output": per_row},
+            {"p": 1, "keepdim": True, "grad_output": per_row_kept},
+            {"p": 3.5},
+            {"p": 0.9},
+            {"p": np.inf, "eps": 0.0},
+            {"p": -2.0, "eps": 0.0},
+            {"p": 0, "eps": 0.0},
+        ),
+        predictions=2,
+    ),
+    "triplet_margin_loss": Case(
+        TRIPLET,
+        (
+            {},
+            {"swap": True, "margin": 20.0},
+            {"p": 1, "swap": True},
+            {"p": 3, "swap": True, "margin": 5},
+            {"p": np.inf, "eps": 0.0},
+        ),
+        _triplet_terms,
+        predictions=3,
+    ),
+    "triplet_margin_with_distance_loss": Case(
+        TRIPLET,
+        (
+            {},
+            {"distance_function": LOSSES["pairwise_distance"], "swap": True},
+            {"distance_function": LOSSES["cosine_similarity"], "margin": 0.2},
+        ),
+        _distance_terms,
+        predictions=3,
+    ),
+    "multi_margin_loss": Case(
+        {"input": logits, "target": labels}, ({}, {"p": 2, "margin": 0.5, "weight": class_weights}), axes=2
+    ),
+    "multilabel_margin_loss": Case({"input": logits, "target": label_lists}, axes=2),
+    "multilabel_soft_margin_loss": Case(
+        {"input": logits, "target": signs}, ({}, {"target": fractions, "weight": class_weights}), _soft_margin_terms
+    ),
+    "dice_loss": Case(
+        OVERLAP, ({}, {"input": fractions, "target": fractions, "from_logits": False, "smooth": 0.0}), _dice_terms
+    ),
+    "tversky_loss": Case(
+        OVERLAP,
+        ({"alpha": 0.3, "beta": 0.7}, {"input": fractions, "from_logits": False}, {"target": fractions}),
+        _tversky_terms,
+    ),
+    "ctc_loss": Case(
+        {
+            "log_probs": log_probabilities,
+            "targets": padded,
+            "input_lengths": input_lengths,
+            "target_lengths": target_lengths,
+        },
+        (
+            {},
+            {"blank": 1, "zero_infinity": True},
+            {"log_probs": mild_logits, "targets": one_after_another},
+        ),
+        _ctc_terms,
+    ),
     "score": Case(LABELLED, ({}, {"target": some_ignored}), _logsumexp_terms),
 }
 
@@ -229,13 +444,13 @@ ALL = [(name, variant) for name, case in CASES.items() for variant in range(len(
 
 def strided(arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The same arguments with the classes of the input apart, where such rows have a path of their own."""
-    x = arguments["input"]
+    name, x = next(iter(arguments.items()))
     if x.ndim == 2 and len(x) > 1 and x.shape[1] > 64:
-        yield {**arguments, "input": np.asfortranarray(x)}
+        yield {**arguments, name: np.asfortranarray(x)}
 
 
 def shapes(family: str) -> list[Shape]:
-    return SIZES if family == "pointwise" else ROWS
+    return {"pointwise": SIZES, "rowwise": ROWS, "sequence": SEQUENCES}[family]
 
 
 @functools.lru_cache(maxsize=4)

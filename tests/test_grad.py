@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
-from cases import ALL, samples, strided
+from cases import ALL, CASES, samples, strided
 from helpers import DIFFERENTIABLE, DTYPES, assert_same, assert_ulp, compute_dtype, every_isa, owed, reductions
 
 from fastloss.loss import LOSSES
@@ -22,13 +24,21 @@ def test_gradient_is_the_reference(loss: str, variant: int, name: str, isa: str)
             assert_same(value, function(**only_value, **reduction))
             divisor = terms.denominator if reduction.get("reduction") == "mean" else 1.0
             _, expected = function.reference.value_and_grad(**arguments, **reduction)
-            grads, expecteds = (each if isinstance(each, tuple) else (each,) for each in (grad, expected))
-            for got, want in zip(grads, expecteds, strict=True):
-                assert got.dtype == arguments["input"].dtype
-                assert_ulp(got, want, owed(isa), scale=np.divide(scale, divisor) if divisor else 0.0)
+            for got, want, terms_of, key in zip(*each_prediction(loss, grad, expected, scale), strict=True):
+                assert got.dtype == arguments[key].dtype
+                assert_ulp(got, want, owed(isa), scale=np.divide(terms_of, divisor) if divisor else 0.0)
         for turned in strided(arguments):
             total = {"reduction": "sum"} if reductions(function)[0] else {}
-            assert_ulp(function.value_and_grad(**turned, **total)[1], terms.grads[0], owed(isa), scale=scale)
+            grad = function.value_and_grad(**turned, **total)[1]
+            for got, want, terms_of, _ in zip(*each_prediction(loss, grad, terms.grads, scale), strict=True):
+                assert_ulp(got, want, owed(isa), scale=terms_of)
+
+
+def each_prediction(loss: str, grad: Any, expected: Any, scale: Any) -> tuple[Any, ...]:
+    """Gradients, what they should be, the magnitude of their terms, and the names, all in tuples."""
+    names = CASES[loss].predicted
+    scales = scale if isinstance(scale, tuple) else (scale,) * len(names)
+    return *(each if isinstance(each, tuple) else (each,) for each in (grad, expected)), scales, names
 
 
 @every_isa

@@ -30,7 +30,7 @@ FL_INLINE R(terms) R(binary_cross_entropy_with_logits)(R(operands) o, const real
     real away = x < 0 ? o.b : 1 - o.b, toward = x < 0 ? 1 - o.b : o.b;
     real slope = near * R(fma)(-toward, e, away);
     (void)param;
-    return (R(terms)){R(times)(away, size) + R(log1p_unit)(e), x < 0 ? -slope : slope, 0, 0, near * (near * e), 0};
+    return (R(terms)){R(times)(away, size) + R(log1p_unit)(e), x < 0 ? 0 - slope : slope, 0, 0, near * (near * e), 0};
 }
 
 /* The same with t softplus(-x) times p, the weight of the positive class. */
@@ -40,6 +40,10 @@ FL_INLINE R(terms) R(binary_cross_entropy_with_logits_pos_weight)(R(operands) o,
     real away = x < 0 ? positive : negative, toward = x < 0 ? negative : positive;
     real slope = near * R(fma)(-toward, e, away);
     (void)param;
-    return (R(terms)){R(fma)(both, R(log1p_unit)(e), R(times)(away, size)), x < 0 ? -slope : slope, 0, 0,
-                      both * (near * (near * e)), 0};
+    return (R(terms)){R(fma)(both, R(log1p_unit)(e), R(times)(away, size)),
+                      x < 0 ? 0 - slope : slope,
+                      0,
+                      0,
+                      both * (near * (near * e)),
+                      0};
 }

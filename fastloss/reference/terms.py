@@ -24,6 +24,8 @@ class Terms(NamedTuple):
     """Diagonal of the Hessian of ``value.sum()``, where it exists."""
     denominator: float = float("nan")
     """What "mean" divides the sum by; the number of samples when the definition does not say."""
+    factor: Array | None = None
+    """What "mean" multiplies each sample by first, where that is not 1."""
 
 
 class Reference:
@@ -48,6 +50,8 @@ class Reference:
         terms = self.terms(*args, **kwargs)
         grads = terms.grads
         if (reduction or self._reduction) == "mean":
+            if terms.factor is not None:
+                grads = tuple(grad * terms.factor[..., None] for grad in grads)
             grads = tuple(_over(grad, terms.denominator) for grad in grads)
         return self._value(terms, reduction), grads[0] if len(grads) == 1 else grads
 
@@ -74,6 +78,8 @@ class Reference:
         if reduction == "sum":
             return total
         if reduction == "mean":
+            if terms.factor is not None:
+                total = float(np.sum(terms.value * terms.factor))
             return float(_over(np.asarray(total), terms.denominator, nothing=np.nan))
         raise ValueError(f'{self.__name__}: reduction must be "none", "mean" or "sum", got {reduction!r}')
 
@@ -86,6 +92,13 @@ def reference(reduction: str) -> Callable[[Callable[..., Terms]], Reference]:
 def as_float64(array: Any) -> Array:
     """A float64 copy of any real array, also of a bfloat16 one."""
     return np.asarray(array).astype(np.float64)
+
+
+def sum_to(derivative: Array, shape: tuple[int, ...]) -> Array:
+    """Sum a derivative over the axes along which an array of this shape was broadcast."""
+    summed = derivative.sum(axis=tuple(range(derivative.ndim - len(shape))))
+    axes = tuple(axis for axis, length in enumerate(shape) if length == 1 and summed.shape[axis] != 1)
+    return np.asarray(summed.sum(axis=axes, keepdims=True), dtype=np.float64).reshape(shape)
 
 
 def product(a: Any, b: Any) -> Array:
