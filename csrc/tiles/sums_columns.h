@@ -14,8 +14,11 @@ FL_NOINLINE R(panel)
         }
         return (R(panel)){buffer, LANES};
     }
-    if (m->row.ndim <= 1)
-        return R(load_panel)(&m->matrix, first, rows, j, n, 0, flat, buffer);
+    if (m->row.ndim <= 1) {
+        R(group) group;
+        group.first = first, group.rows = rows, group.lanes = LANES;
+        return R(load_panel)(&m->matrix, &group, j, n, 0, flat, buffer);
+    }
     for (int64_t l = 0; l < rows; l++) {
         const real *from = R(row_block)(m, R(row_offset)(m, first + l), j, n, flat);
         for (int64_t c = 0; c < n; c++)
@@ -91,7 +94,9 @@ FL_NOINLINE void R(put_panels)(const fl_rowsums *job, int grads, const R(batch) 
     for (int g = 0; g < grads; g++) {
         const fl_rows *to = &job->grad[g];
         if (to->row.ndim <= 1) {
-            R(store_panel)(&to->matrix, b->first, b->rows, j, n, room->grad[g], room->flat, job->stream);
+            R(group) group;
+            group.first = b->first, group.rows = b->rows, group.lanes = LANES;
+            R(store_panel)(&to->matrix, &group, j, n, room->grad[g], room->flat, job->stream);
             continue;
         }
         for (int64_t l = 0; l < b->rows; l++) {
