@@ -75,7 +75,7 @@ FL_INLINE int R(is_far)(R(pair_summary) s) { return s.cross >= 1 + r64_abs(s.apa
 /* Of the log-sum-exps there is an error d left in u, the same for all classes. What it adds to a sum is of second order,
  * and is taken off where it is small: for that the kernels find d, as the tie, from the sum of u alone. */
 FL_INLINE double R(tied)(double sum, double tie, double excess) {
-    const double largest = REAL_BITS == 32 ? 2e-6 : 4e-15;
+    const double largest = REAL_BITS == 32 ? 2e-6 : 1e-12;
     double rest = sum - (r64_abs(tie) < largest ? excess : 0);
     return rest < 0 ? 0 : rest;
 }

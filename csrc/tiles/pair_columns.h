@@ -134,6 +134,9 @@ FL_NOINLINE void R(end_run)(R(parts) *sums, R(parts) *run) {
     R(clear_parts)(run, 0);
 }
 
+/* Whether class c of a block begins another: behind the last whole LANES too. */
+FL_INLINE int R(ends_run)(int64_t c, int64_t body) { return c == body || c % R(run) == 0; }
+
 /* Wide rows block by block: the sums of R(scan_pair_block), class j in part j % LANES. */
 FL_NOINLINE void R(scan_pairs_wide)(R(pairs) *p, const fl_rowwise *job, const R(group) *g, R(rate) rate,
                                     R(pair_room) *room) {
@@ -161,7 +164,7 @@ FL_NOINLINE void R(scan_pairs_wide)(R(pairs) *p, const fl_rowwise *job, const R(
             R(pair_panel) b = R(load_pair)(job, g, j + i, m, room);
             for (int64_t c = 0; c < m; c++) {
                 const int64_t part = c % LANES * LANES;
-                if (i + c == body || (i + c) % R(run) == 0)
+                if (R(ends_run)(i + c, body))
                     R(end_run)(&sums, &run);
                 R(form_exps)(b.ex, b.x, c, &p->x, rate);
                 R(form_exps)(b.et, b.t, c, &p->t, rate);
@@ -218,25 +221,32 @@ FL_INLINE void R(dot_pairs)(const fl_rowwise *job, const R(group) *g, R(pair_pan
     memset(pairs->mass, 0, sizeof pairs->mass);
     memset(pairs->tie, 0, sizeof pairs->tie);
     for (int64_t j = 0; j < job->classes; j += FL_BLOCK) {
-        R(parts) sums;
-        int64_t end = fl_min(j + FL_BLOCK, job->classes);
+        R(parts) sums, run;
+        R(parts) *to = narrow ? &sums : &run;
+        const int64_t n = fl_min(job->classes - j, FL_BLOCK), body = n - n % LANES;
         R(clear_parts)(&sums, narrow);
-        for (int64_t i = j; i < end; i += FL_NARROW) {
-            int64_t n = fl_min(end - i, FL_NARROW);
+        if (!narrow)
+            R(clear_parts)(&run, 0);
+        for (int64_t i = 0; i < n; i += FL_NARROW) {
+            int64_t m = fl_min(n - i, FL_NARROW);
             if (!narrow)
-                b = R(load_pair_exps)(job, g, i, n, pairs, p->rate, room);
-            for (int64_t c = 0; c < n; c++) {
+                b = R(load_pair_exps)(job, g, j + i, m, pairs, p->rate, room);
+            for (int64_t c = 0; c < m; c++) {
                 const int64_t part = c % (narrow ? (int64_t)R(few_parts) : (int64_t)LANES) * LANES;
+                if (!narrow && R(ends_run)(i + c, body))
+                    R(end_run)(&sums, &run);
                 FL_SIMD
                 for (int l = 0; l < LANES; l++) {
                     R(dots) found = kernel.dot(R(class_of_lane)(&b, pairs, c, l, rate), p);
-                    sums.a[part + l] += found.dot;
-                    sums.b[part + l] += found.tie;
+                    to->a[part + l] += found.dot;
+                    to->b[part + l] += found.tie;
                     if (with_mass)
-                        sums.c[part + l] += found.mass;
+                        to->c[part + l] += found.mass;
                 }
             }
         }
+        if (!narrow)
+            R(end_run)(&sums, &run);
         R(join_parts)(pairs->dot, sums.a, narrow);
         R(join_parts)(pairs->tie, sums.b, narrow);
         if (with_mass)

@@ -39,9 +39,11 @@ typedef struct {
 FL_INLINE R(meeting) R(meet)(const R(side) *x, const R(side) *t, const R(row_params) *p) {
     double ratio = t->sum / x->sum;
     double based = ((double)t->unit.base - (double)x->unit.base) / p->temperature;
-    double powers = ((double)t->unit.k - (double)x->unit.k) * 0.69314718055994530942;
-    double apart = (based + powers) + r64_log(ratio), gap = apart * p->rate_error;
-    return (R(meeting)){apart, (real)gap, (real)(gap - (double)(real)gap), (real)ratio};
+    double powers = ((double)t->unit.k - (double)x->unit.k) * 6.93147180369123816490e-01; /* exact */
+    double rest = (((double)t->unit.k - (double)x->unit.k) * 1.90821492927058770002e-10 + based) + r64_log(ratio);
+    double high = powers * p->rate_error, low = r64_fma(powers, p->rate_error, -high) + rest * p->rate_error;
+    double gap = high + low, back = gap - high, lost = (high - (gap - back)) + (low - back);
+    return (R(meeting)){powers + rest, (real)gap, (real)((gap - (double)(real)gap) + lost), (real)ratio};
 }
 
 /* (t - x) c - gap, with the difference t - x as a sum of two: nothing is lost where the gap takes most of it away. */
@@ -283,15 +285,25 @@ typedef struct {
 FL_INLINE void R(dot_lanes)(R(dot_sums) *sums, int with_mass, R(pair_block) b, int64_t n, R(meeting) meeting,
                             const R(row_params) *p, R(rowwise_dot) *of_class) {
     const real c = p->rate.c;
-    for (int64_t i = 0; i < n; i += LANES) {
+    for (int64_t j = 0; j < n; j += R(run)) {
+        FL_ALIGNED(64) real dots[LANES] = {0}, masses[LANES] = {0}, ties[LANES] = {0};
+        const int64_t end = fl_min(j + R(run), n);
+        for (int64_t i = j; i < end; i += LANES) {
+            FL_SIMD
+            for (int l = 0; l < LANES; l++) {
+                R(class_of) of = R(class_of_pair)(b.x[i + l], b.t[i + l], b.ex[i + l], b.et[i + l], meeting, c);
+                R(dots) found = of_class(of, p);
+                dots[l] += found.dot;
+                ties[l] += found.tie;
+                if (with_mass)
+                    masses[l] += found.mass;
+            }
+        }
         FL_SIMD
         for (int l = 0; l < LANES; l++) {
-            R(class_of) of = R(class_of_pair)(b.x[i + l], b.t[i + l], b.ex[i + l], b.et[i + l], meeting, c);
-            R(dots) found = of_class(of, p);
-            sums->dot[l] += found.dot;
-            sums->tie[l] += found.tie;
-            if (with_mass)
-                sums->mass[l] += found.mass;
+            sums->dot[l] += dots[l];
+            sums->tie[l] += ties[l];
+            sums->mass[l] += masses[l];
         }
     }
 }

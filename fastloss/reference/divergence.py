@@ -23,7 +23,8 @@ def kl_div_with_logits(input: Any, target: Any, temperature: float = 1.0, *, axi
     Gradient ``(p - q) / T``.
     """
     x, t, u = _pair(input, target, temperature, axis)
-    value = _sum(np.where(t.p == 0, x.p, product(t.p, _excess(u))))
+    near, far = t.p * _excess(u), (x.p - t.p) + product(t.p, u)
+    value = _sum(np.where(np.abs(u) < 0.5, near, far))
     return Terms(value[..., 0], (_back((x.p - t.p) / temperature, axis),))
 
 
@@ -42,17 +43,29 @@ def js_div_with_logits(input: Any, target: Any, temperature: float = 1.0, *, axi
 
 
 def _pair(input: Any, target: Any, temperature: float, axis: int) -> tuple[_Softmax, _Softmax, Array]:
-    """Both softmaxes, and ``log q - log p``, 0 where a class is masked in both."""
+    """Both softmaxes, and ``log q - log p``, 0 where a class is masked in both.
+
+    An error of that which is the same for all classes counts as its square. So that there is no other, differences of
+    logits are taken with what their rounding loses.
+    """
     x, t = _rows(input, axis), _rows(target, axis)
-    p, q = _softmax(x / temperature), _softmax(t / temperature)
-    masked = (x == -np.inf) & (t == -np.inf)
-    return p, q, np.where(masked, 0.0, (t - x) / temperature) - (q.lse - p.lse)
+    top_x, top_t = x.max(-1, keepdims=True), t.max(-1, keepdims=True)
+    p, q = _softmax((x - top_x) / temperature), _softmax((t - top_t) / temperature)
+    (step, lost), (apart, lost_apart) = _minus(t, x), _minus(top_t, top_x)
+    u = ((step - apart) + (lost - lost_apart)) / temperature - (q.lse - p.lse)
+    return p, q, np.where((x == -np.inf) & (t == -np.inf), 0.0 * apart, u)
+
+
+def _minus(a: Array, b: Array) -> tuple[Array, Array]:
+    """``a - b``, and what its rounding loses."""
+    difference = a - b
+    back = difference - a
+    return difference, np.where(np.isinf(difference), 0.0, (a - (difference - back)) - (b + back))
 
 
 def _excess(u: Array) -> Array:
-    """``e^-u - 1 + u``."""
-    series = sum((-u) ** n / math.factorial(n) for n in range(2, 19))
-    return np.where(np.abs(u) < 0.5, series, np.expm1(-u) + u)
+    """``e^-u - 1 + u`` for ``|u| < 1/2``, by its series."""
+    return np.asarray(sum((-u) ** n / math.factorial(n) for n in range(2, 19)))
 
 
 def _spread(u: Array) -> Array:
