@@ -20,7 +20,9 @@ from .distance import (
     triplet_margin_loss,
     triplet_margin_with_distance_loss,
 )
+from .divergence import js_div_with_logits, kl_div_with_logits
 from .evaluation import Evaluation
+from .focal import focal_loss
 from .margin import multi_margin_loss, multilabel_margin_loss, multilabel_soft_margin_loss
 from .overlap import dice_loss, tversky_loss
 from .pointwise import binary_cross_entropy_with_logits, mse_loss
@@ -40,7 +42,10 @@ __all__ = [
     "ctc_loss",
     "dice_loss",
     "entropy",
+    "focal_loss",
     "get_num_threads",
+    "js_div_with_logits",
+    "kl_div_with_logits",
     "log_softmax",
     "logsumexp",
     "mse_loss",

@@ -12,7 +12,7 @@ typedef struct {
 
 /* How a sum in one unit becomes one in a larger: by a power of two, except where `base` is at work. */
 FL_INLINE double R(rescale)(R(unit) from, R(unit) to) {
-    return r64_exp_nonpositive(((double)from.base - (double)to.base) +
+    return r64_exp_nonpositive(((double)from.base - (double)to.base) * (double)to.rate.c +
                                ((double)from.k - (double)to.k) * 0.69314718055994530942);
 }
 
