@@ -1,9 +1,9 @@
 /* The mathematics of one class of two rows of logits: divergences of the target's softmax from the input's.
  *
- * p = c.e and q = c.other are the probabilities of a class by the input and by the target, both in the unit of the
- * target's exponentials, and u = c.gap = log q - log p, to its last bits however near both are and however far apart
- * the logits. Where u is small a term is formed from u alone: between p and q the rounding errors of both would be left.
- * A class masked in both rows has p = q = 0, and its u is a NaN. */
+ * p = c.same and q = c.other are the probabilities of a class by the input and by the target, both in the unit of the
+ * target's exponentials (c.e is that of the input in its own), and u = c.gap = log q - log p, to its last bits however
+ * near both are and however far apart the logits. Where u is small a term is formed from u alone: between p and q the
+ * rounding errors of both would be left. A class masked in both rows has p = q = 0, and its u is a NaN. */
 
 /* (e^-u - 1 + u) / u^2 for -2 <= u <= 1 */
 #if REAL_BITS == 32
@@ -70,11 +70,15 @@ FL_INLINE real R(js_poly)(real w) { /* 2.0e-18 */
 #endif
 
 /* Whether the sum of q log(q / p), as a difference of log-sum-exps, is large enough beside its terms to be exact. */
-FL_INLINE int R(is_far)(R(pair_summary) s) { return s.cross >= 2 + r64_abs(s.apart); }
+FL_INLINE int R(is_far)(R(pair_summary) s) { return s.cross >= 1 + r64_abs(s.apart); }
 
 /* Of the log-sum-exps there is an error d left in u, the same for all classes. What it adds to a sum is of second order,
  * and is taken off where it is small: for that the kernels find d, as the tie, from the sum of u alone. */
-FL_INLINE double R(tied)(double sum, double tie, double excess) { return r64_abs(tie) < 0.001 ? sum - excess : sum; }
+FL_INLINE double R(tied)(double sum, double tie, double excess) {
+    const double largest = REAL_BITS == 32 ? 2e-6 : 4e-15;
+    double rest = sum - (r64_abs(tie) < largest ? excess : 0);
+    return rest < 0 ? 0 : rest;
+}
 
 /* sum of q u = sum of q u - q + p, whose terms q (e^-u - 1 + u) are >= 0; by x_j the gradient is c (p_j - q_j).
  * The tie y is the sum of q (e^-u - 1), which is e^-d - 1, and the excess e^-d - 1 + d = y - log(1 + y). */
@@ -82,20 +86,21 @@ FL_INLINE double R(tied)(double sum, double tie, double excess) { return r64_abs
 #define kl_div_with_logits_hess no_hess
 FL_INLINE R(dots) R(kl_div_with_logits_dot)(R(class_of) c, const R(row_params) *p) {
     real q = c.other, u = c.gap, counting = q == 0 ? 0 : u;
-    real near = q * (u * u) * R(kl_poly)(u), far = R(fma)(q, counting - 1, c.e);
+    real near = q * (u * u) * R(kl_poly)(u), far = R(fma)(q, counting - 1, c.same);
     real term = R(abs)(u + REAL_C(0.5)) <= REAL_C(1.5) ? near : far;
     (void)p;
     return (R(dots)){term, 0, R(fma)(-q, counting, term)};
 }
 FL_INLINE real R(kl_div_with_logits_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
     const R(pair_summary) pair = s->pair;
-    double y = pair.tie, sum = R(tied)(pair.dot, y, y * y * (0.5 - y * (1.0 / 3)));
-    k->factor = (real)(s->scale * R(inverse)(s) / p->temperature);
-    return (real)(R(is_far)(pair) ? pair.cross : sum < 0 ? 0 : sum);
+    double y = pair.tie, sum = R(tied)(pair.dot, y, y * y * (0.5 - y * (1.0 / 3))), slope = s->scale / p->temperature;
+    k->factor = (real)(slope * pair.inverse);
+    k->offset = (real)(slope * pair.other_inverse);
+    return (real)(R(is_far)(pair) ? pair.cross : sum);
 }
 FL_INLINE real R(kl_div_with_logits_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
     (void)p;
-    return k->factor * (c.e - c.other);
+    return R(fma)(k->factor, c.e, -(k->offset * c.other));
 }
 
 /* With m = (p + q) / 2, half the sum of p log(p / m) + q log(q / m) = (p + q) (v tanh v - log cosh v), v = u / 2,
@@ -108,20 +113,20 @@ FL_INLINE real R(log_of_middle)(real u) { /* log(p / m) = log 2 - log(1 + e^u) *
     return (LN2 - R(log1p_unit)(R(exp_nonpositive)(-R(abs)(u)))) - R(max)(0, u);
 }
 FL_INLINE R(dots) R(js_div_with_logits_dot)(R(class_of) c, const R(row_params) *p) {
-    real size = R(abs)(c.gap), square = size * size, both = c.e + c.other;
+    real size = R(abs)(c.gap), square = size * size, both = c.same + c.other;
     real log_sum = R(log1p_unit)(R(exp_nonpositive)(-size));
     real near = both * square * R(js_poly)(square);
-    real far = R(times)(both, LN2 - log_sum) - R(times)(R(min)(c.e, c.other), size);
+    real far = R(times)(both, LN2 - log_sum) - R(times)(R(min)(c.same, c.other), size);
     real tie = (REAL_C(0.5) * both * c.gap) * R(fma)(square, REAL_C(-0.083333333333333333), 1);
     (void)p;
-    return (R(dots)){size <= 2 ? near : far, R(times)(c.e, R(log_of_middle)(c.gap)), size <= 2 ? tie : c.other - c.e};
+    return (R(dots)){size <= 2 ? near : far, R(times)(c.same, R(log_of_middle)(c.gap)),
+                     size <= 2 ? tie : c.other - c.same};
 }
 FL_INLINE real R(js_div_with_logits_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
     const R(pair_summary) pair = s->pair;
-    double sum = R(tied)(pair.dot, pair.tie, 0.25 * pair.tie * pair.tie);
-    k->factor = (real)(s->scale * 0.5 * R(inverse)(s) / p->temperature);
+    k->factor = (real)(s->scale * 0.5 * pair.inverse / p->temperature);
     k->offset = (real)pair.mass;
-    return (real)(0.5 * (sum < 0 ? 0 : sum));
+    return (real)(0.5 * R(tied)(pair.dot, pair.tie, 0.25 * pair.tie * pair.tie));
 }
 FL_INLINE real R(js_div_with_logits_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
     (void)p;

@@ -5,10 +5,10 @@
  * e = top + others, where `others` leaves one largest class out: lse = m + log1p(others / top) keeps a confident row's
  * loss, and 1 - p = (others + (top - e)) / s a confident class's gradient, where s and p themselves round to 1. */
 
-/* Of a pair of rows (divergence.h): the sum of q log(q / p) as a difference, by how much the target's log-sum-exp is above
- * the input's, and the sums of the kernel's own dot over the target's. */
+/* Of a pair of rows (divergence.h): 1 / s of each; the sum of q log(q / p) as a difference, and by how much the target's
+ * log-sum-exp is above the input's; the sums of the kernel's own dot, in probabilities. */
 typedef struct {
-    double cross, apart, dot, mass, tie;
+    double inverse, other_inverse, cross, apart, dot, mass, tie;
 } R(pair_summary);
 
 typedef struct {
@@ -40,7 +40,7 @@ typedef struct {
 
 typedef struct {
     real x, d, e, dense, weight; /* dense: probability target or upstream gradient; weight: of the class */
-    real other, gap;             /* of a pair of rows: see divergence.h */
+    real other, same, gap;       /* of a pair of rows: see divergence.h */
 } R(class_of);
 
 typedef struct {

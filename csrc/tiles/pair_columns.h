@@ -242,10 +242,9 @@ FL_INLINE void R(finish_pairs)(const R(pairs) *pairs, const R(group) *g, const R
     const R(rate) rate = p->rate;
     FL_SIMD
     for (int l = 0; l < LANES; l++) {
-        R(side) t = R(side_of_lane)(&pairs->t, l, rate);
+        R(side) x = R(side_of_lane)(&pairs->x, l, rate), t = R(side_of_lane)(&pairs->t, l, rate);
         R(row_dots) dots = {pairs->dot[l], pairs->mass[l], pairs->tie[l]};
-        R(summary) s =
-            R(summarise_side)(&t, R(summarise_pair)(&t, pairs->cross[l], dots, pairs->apart[l], p), g->scale[l]);
+        R(summary) s = R(summarise_pair)(&x, &t, pairs->cross[l], dots, pairs->apart[l], p, g->scale[l]);
         R(coefficients) k = {0, 0, 0, 0, 0, 0, 0};
         real found = kernel.finish(&s, p, &k);
         value[l] = g->active[l] ? found : 0;

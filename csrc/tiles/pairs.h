@@ -3,7 +3,7 @@
  * For more than FL_NARROW classes both ways have the same bits. */
 
 /* Runs of a few additions are added up by themselves: a largest class swallows no more than its run. */
-enum { R(run) = 4 * LANES };
+enum { R(run) = 8 * LANES };
 
 /* A row as scanned so far: the sum of e, in its unit. */
 typedef struct {
@@ -25,6 +25,7 @@ FL_INLINE double R(raise_side)(R(side) *s, real max) {
     s->sum = r64_times(factor, s->sum);
     s->max = max;
     s->unit = unit;
+    s->unit.top = 0; /* which nobody asks for */
     return factor;
 }
 
@@ -51,7 +52,7 @@ FL_INLINE real R(gap_of)(real x, real t, R(meeting) m, real c) {
 }
 
 FL_INLINE R(class_of) R(class_of_pair)(real x, real t, real ex, real et, R(meeting) m, real c) {
-    return (R(class_of)){x, 0, ex * m.ratio, t, 1, et, R(gap_of)(x, t, m, c)};
+    return (R(class_of)){x, 0, ex, t, 1, et, ex * m.ratio, R(gap_of)(x, t, m, c)};
 }
 
 /* The kernel's own sums, over the classes of a row. */
@@ -59,16 +60,15 @@ typedef struct {
     double dot, mass, tie;
 } R(row_dots);
 
-FL_INLINE R(pair_summary)
-    R(summarise_pair)(const R(side) *t, double cross, R(row_dots) dots, double apart, const R(row_params) *p) {
+/* What the kernel is told. */
+FL_INLINE R(summary) R(summarise_pair)(const R(side) *x, const R(side) *t, double cross, R(row_dots) dots, double apart,
+                                       const R(row_params) *p, double scale) {
     double inverse = 1 / t->sum;
-    return (R(pair_summary)){cross * inverse / p->temperature - apart, apart, dots.dot * inverse, dots.mass * inverse,
-                             dots.tie * inverse};
-}
-
-/* What the kernel is told: of the single rows the target's. */
-FL_INLINE R(summary) R(summarise_side)(const R(side) *t, R(pair_summary) pair, double scale) {
-    return (R(summary)){t->max, t->unit.top, (real)(t->sum - (double)t->unit.top), 0, 0, 1, 0, 0, t->sum, scale, pair};
+    R(summary) s = {t->max, 0, 0, 0, 0, 1, 0, 0, t->sum, scale, {0, 0, 0, 0, 0, 0, 0}};
+    s.pair.inverse = 1 / x->sum, s.pair.other_inverse = inverse;
+    s.pair.cross = cross * inverse / p->temperature - apart, s.pair.apart = apart;
+    s.pair.dot = dots.dot * inverse, s.pair.mass = dots.mass * inverse, s.pair.tie = dots.tie * inverse;
+    return s;
 }
 
 /* A pair of rows: where they are, what is kept of them, what is known of them. */
@@ -351,7 +351,6 @@ FL_INLINE void R(walk_pair_rows)(const fl_rowwise *job, const R(group) *g, const
         const char *next_t = more ? fl_locate(&job->dense.rows, at + 1).at : NULL;
         R(row_dots) dots = {0, 0, 0};
         R(coefficients) k = {0, 0, 0, 0, 0, 0, 0};
-        R(pair_summary) found;
         R(summary) s;
         pair.x = fl_locate(&job->input.rows, at).at, pair.t = fl_locate(&job->dense.rows, at).at;
         if (p->temperature == 1)
@@ -359,13 +358,13 @@ FL_INLINE void R(walk_pair_rows)(const fl_rowwise *job, const R(group) *g, const
         else
             R(scan_pair_heated)(job, &pair, next_x, next_t, &ahead, p->rate);
         pair.meeting = R(meet)(&pair.sides.x, &pair.sides.t, p);
-        found = R(summarise_pair)(&pair.sides.t, pair.sides.cross, dots, pair.meeting.apart, p);
-        if (!(kernel.needs & NEEDS_CROSS && R(is_far)(found))) {
+        s = R(summarise_pair)(&pair.sides.x, &pair.sides.t, pair.sides.cross, dots, pair.meeting.apart, p, g->scale[l]);
+        if (!(kernel.needs & NEEDS_CROSS && R(is_far)(s.pair))) {
             dots = R(wants_mass)(job, kernel.needs) ? R(dot_pair)(job, &pair, p, kernel, 1)
                                                     : R(dot_pair)(job, &pair, p, kernel, 0);
-            found = R(summarise_pair)(&pair.sides.t, pair.sides.cross, dots, pair.meeting.apart, p);
+            s = R(summarise_pair)(&pair.sides.x, &pair.sides.t, pair.sides.cross, dots, pair.meeting.apart, p,
+                                  g->scale[l]);
         }
-        s = R(summarise_side)(&pair.sides.t, found, g->scale[l]);
         value[l] = kernel.finish(&s, p, &k);
         if (job->grad.rows.data)
             R(put_pair)(job, &pair, at, p, &k, kernel);
