@@ -26,7 +26,7 @@ FL_INLINE void R(set_unit_at)(R(scans) *s, int64_t l, real max, R(rate) rate) {
     s->base[l] = unit.base, s->k[l] = unit.k, s->magic[l] = unit.magic, s->low[l] = unit.low, s->top[l] = unit.top;
 }
 
-FL_INLINE void R(set_unit)(R(scans) *s, int l, real max) { R(set_unit_at)(s, l, max, R(plain_rate)()); }
+FL_INLINE void R(set_unit)(R(scans) *s, int64_t l, real max) { R(set_unit_at)(s, l, max, R(plain_rate)()); }
 
 /* What is subtracted from a row's logits to give d: m, or 0 where all are masked. */
 FL_INLINE real R(shift_of)(real max) { return max == -REAL_INF ? 0 : max; }
