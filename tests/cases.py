@@ -37,15 +37,8 @@ class Case:
     variants: tuple[Mapping[str, Any], ...] = field(default=({},))
     magnitudes: Magnitudes = lambda **_: (0.0, 0.0)
     """Where a value or a gradient is a difference: the magnitude of its terms (0 where nothing cancels)."""
-    predictions: int = 1
-    """How many of the operands, the first, the loss is differentiated by."""
     axes: int = 64
     """The most axes that its operands may have."""
-
-    @property
-    def predicted(self) -> list[str]:
-        """The names of the predictions."""
-        return list(self.operands)[: self.predictions]
 
     def draw(self, variant: Mapping[str, Any], rng: np.random.Generator, shape: Shape, name: str) -> dict[str, Any]:
         """Arguments of one call; floating-point arrays have the dtype called ``name``."""
@@ -229,9 +222,7 @@ def _cosine_terms(x1: Any, x2: Any, eps: float = 1e-8, grad_output: Any = None, 
     x, y = np.abs(_float64(x1)), np.abs(_float64(x2))
     m, n = (np.maximum(np.sqrt((each**2).sum(-1, keepdims=True)), eps) for each in (x, y))
     g = 1.0 if grad_output is None else np.abs(grad_output)[..., None]
-    return _of_doubles(
-        x1, (x * y / m / n).sum(-1), g * (y / n + x / m) / m, g * (x / m + y / n) / n
-    )
+    return _of_doubles(x1, (x * y / m / n).sum(-1), g * (y / n + x / m) / m, g * (x / m + y / n) / n)
 
 
 def _cosine_embedding_terms(input1: Any, input2: Any, margin: float = 0.0, **_: Any) -> tuple[Any, Any]:
@@ -268,7 +259,13 @@ def _soft_margin_terms(input: Any, target: Any, weight: Any = 1.0, **_: Any) -> 
 
 
 def _tversky_terms(
-    input: Any, target: Any, alpha: float = 0.5, beta: float = 0.5, smooth: float = 1.0, from_logits: bool = True, **_: Any
+    input: Any,
+    target: Any,
+    alpha: float = 0.5,
+    beta: float = 0.5,
+    smooth: float = 1.0,
+    from_logits: bool = True,
+    **_: Any,
 ) -> tuple[Any, Any]:
     x, t = _float64(input), _float64(target)
     p, slope = x, 1.0
@@ -363,12 +360,11 @@ CASES: dict[str, Case] = {
         {"input": mild_logits, "target": labels}, ({}, {"target": some_ignored, "base": 2}), _perplexity_terms
     ),
     "selective_log_softmax": Case(LABELLED),
-    "cosine_similarity": Case(PAIR, ({}, {"eps": 0.05, "grad_output": per_row}), _cosine_terms, predictions=2),
+    "cosine_similarity": Case(PAIR, ({}, {"eps": 0.05, "grad_output": per_row}), _cosine_terms),
     "cosine_embedding_loss": Case(
         {"input1": anchors, "input2": alike, "target": plus_or_minus},
         ({}, {"margin": 0.3}, {"target": labels}),
         _cosine_embedding_terms,
-        predictions=2,
         axes=2,
     ),
     "pairwise_distance": Case(
@@ -383,7 +379,6 @@ CASES: dict[str, Case] = {
             {"p": -2.0, "eps": 0.0},
             {"p": 0, "eps": 0.0},
         ),
-        predictions=2,
     ),
     "triplet_margin_loss": Case(
         TRIPLET,
@@ -395,7 +390,6 @@ CASES: dict[str, Case] = {
             {"p": np.inf, "eps": 0.0},
         ),
         _triplet_terms,
-        predictions=3,
     ),
     "triplet_margin_with_distance_loss": Case(
         TRIPLET,
@@ -405,7 +399,6 @@ CASES: dict[str, Case] = {
             {"distance_function": LOSSES["cosine_similarity"], "margin": 0.2},
         ),
         _distance_terms,
-        predictions=3,
     ),
     "multi_margin_loss": Case(
         {"input": logits, "target": labels}, ({}, {"p": 2, "margin": 0.5, "weight": class_weights}), axes=2
@@ -419,7 +412,7 @@ CASES: dict[str, Case] = {
     ),
     "tversky_loss": Case(
         OVERLAP,
-        ({"alpha": 0.3, "beta": 0.7}, {"input": fractions, "from_logits": False}, {"target": fractions}),
+        ({}, {"alpha": 0.3, "beta": 0.7}, {"input": fractions, "from_logits": False}, {"target": fractions}),
         _tversky_terms,
     ),
     "ctc_loss": Case(
