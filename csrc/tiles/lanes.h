@@ -15,18 +15,15 @@ typedef struct {
         bend[R(most_lanes)], at_target[R(most_lanes)];
 } R(lane_coefficients);
 
-FL_INLINE R(unit) R(lane_unit_at)(const R(scans) *s, int64_t l, R(rate) rate) {
-    return (R(unit)){s->base[l], s->k[l], s->magic[l], s->low[l], s->top[l], rate};
+FL_INLINE R(unit) R(lane_unit)(const R(scans) *s, int64_t l) {
+    return (R(unit)){s->base[l], s->k[l], s->magic[l], s->low[l], s->top[l], R(plain_rate)()};
 }
-FL_INLINE R(unit) R(lane_unit)(const R(scans) *s, int64_t l) { return R(lane_unit_at)(s, l, R(plain_rate)()); }
 
-FL_INLINE void R(set_unit_at)(R(scans) *s, int64_t l, real max, R(rate) rate) {
-    R(unit) unit = R(unit_at)(max, rate);
+FL_INLINE void R(set_unit)(R(scans) *s, int64_t l, real max) {
+    R(unit) unit = R(unit_of)(max);
     s->max[l] = max;
     s->base[l] = unit.base, s->k[l] = unit.k, s->magic[l] = unit.magic, s->low[l] = unit.low, s->top[l] = unit.top;
 }
-
-FL_INLINE void R(set_unit)(R(scans) *s, int64_t l, real max) { R(set_unit_at)(s, l, max, R(plain_rate)()); }
 
 /* What is subtracted from a row's logits to give d: m, or 0 where all are masked. */
 FL_INLINE real R(shift_of)(real max) { return max == -REAL_INF ? 0 : max; }

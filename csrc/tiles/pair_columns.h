@@ -1,12 +1,29 @@
 /* Pairs of rows together, a row in each lane: as tiles/pairs.h, for rows of few classes, and for a class axis that is not
  * the last. */
 
+/* A row of each lane as scanned so far: R(side). */
+typedef struct {
+    real max[LANES], base[LANES], k[LANES], magic[LANES], low[LANES];
+    double sum[LANES];
+} R(lane_sides);
+
 /* What a group's pairs of rows have, per lane. */
 typedef struct {
-    R(scans) x, t; /* of which `rest` is the sum */
+    R(lane_sides) x, t;
     double cross[LANES], apart[LANES], dot[LANES], mass[LANES], tie[LANES];
     real gap[LANES], gap_low[LANES], ratio[LANES];
 } R(pairs);
+
+FL_INLINE R(unit) R(unit_of_lane)(const R(lane_sides) *s, int l, R(rate) rate) {
+    return (R(unit)){s->base[l], s->k[l], s->magic[l], s->low[l], 0, rate};
+}
+FL_INLINE R(side) R(side_of_lane)(const R(lane_sides) *s, int l, R(rate) rate) {
+    return (R(side)){s->max[l], R(unit_of_lane)(s, l, rate), s->sum[l]};
+}
+FL_INLINE void R(put_side)(R(lane_sides) *s, int l, R(side) side) {
+    s->max[l] = side.max, s->sum[l] = side.sum;
+    s->base[l] = side.unit.base, s->k[l] = side.unit.k, s->magic[l] = side.unit.magic, s->low[l] = side.unit.low;
+}
 
 /* Up to FL_NARROW classes of both matrices, and their exponentials with step LANES. */
 typedef struct {
@@ -54,35 +71,27 @@ FL_INLINE R(pair_panel)
     return b;
 }
 
-FL_INLINE void R(form_exps)(real *to, R(panel) x, int64_t c, const R(scans) *s, R(rate) rate) {
+FL_INLINE void R(form_exps)(real *to, R(panel) x, int64_t c, const R(lane_sides) *s, R(rate) rate) {
     FL_SIMD
     for (int l = 0; l < LANES; l++)
-        to[c * LANES + l] = R(exp_in)(R(lane_unit_at)(s, l, rate), x.at[c * x.step + l]);
+        to[c * LANES + l] = R(exp_in)(R(unit_of_lane)(s, l, rate), x.at[c * x.step + l]);
 }
 
-FL_INLINE R(side) R(side_of_lane)(const R(scans) *s, int l, R(rate) rate) {
-    return (R(side)){s->max[l], R(lane_unit_at)(s, l, rate), s->rest[l]};
+FL_INLINE void R(clear_sides)(R(lane_sides) *s, R(rate) rate) {
+    for (int l = 0; l < LANES; l++)
+        R(put_side)(s, l, (R(side)){-REAL_INF, R(unit_at)(-REAL_INF, rate), 0});
 }
 
 /* As R(raise_side), in the lanes where `top` is larger than what was largest before; `cross` may be NULL. */
-FL_INLINE void R(raise_sides)(R(scans) *s, const real *top, R(rate) rate, double *cross) {
+FL_INLINE void R(raise_sides)(R(lane_sides) *s, const real *top, R(rate) rate, double *cross) {
     for (int l = 0; l < LANES; l++)
         if (top[l] > s->max[l]) {
             R(side) side = R(side_of_lane)(s, l, rate);
             double factor = R(raise_side)(&side, top[l]);
-            R(set_unit_at)(s, l, top[l], rate);
-            s->rest[l] = side.sum;
+            R(put_side)(s, l, side);
             if (cross)
                 cross[l] = r64_times(factor, cross[l]);
         }
-}
-
-FL_INLINE void R(clear_scans)(R(scans) *s, R(rate) rate) {
-    FL_SIMD
-    for (int l = 0; l < LANES; l++) {
-        R(set_unit_at)(s, l, -REAL_INF, rate);
-        s->rest[l] = 0;
-    }
 }
 
 /* All classes of narrow rows. */
@@ -92,14 +101,12 @@ FL_NOINLINE void R(scan_pairs_narrow)(R(pairs) *p, const R(pair_panel) *b, int64
     for (int l = 0; l < LANES; l++)
         top_x[l] = top_t[l] = -REAL_INF;
     R(clear_parts)(&sums, 1);
-    R(clear_scans)(&p->x, rate);
-    R(clear_scans)(&p->t, rate);
     R(max_panel)(top_x, b->x, n);
     R(max_panel)(top_t, b->t, n);
     FL_SIMD
     for (int l = 0; l < LANES; l++) {
-        R(set_unit_at)(&p->x, l, top_x[l], rate);
-        R(set_unit_at)(&p->t, l, top_t[l], rate);
+        R(put_side)(&p->x, l, (R(side)){top_x[l], R(unit_at)(top_x[l], rate), 0});
+        R(put_side)(&p->t, l, (R(side)){top_t[l], R(unit_at)(top_t[l], rate), 0});
     }
     for (int64_t c = 0; c < n; c++) {
         const int64_t part = c % R(few_parts) *LANES;
@@ -111,8 +118,8 @@ FL_NOINLINE void R(scan_pairs_narrow)(R(pairs) *p, const R(pair_panel) *b, int64
             sums.b[part + l] += b->et[c * LANES + l];
         }
     }
-    R(join_parts)(p->x.rest, sums.a, 1);
-    R(join_parts)(p->t.rest, sums.b, 1);
+    R(join_parts)(p->x.sum, sums.a, 1);
+    R(join_parts)(p->t.sum, sums.b, 1);
     for (int l = 0; l < LANES; l++)
         p->cross[l] = (double)REAL_NAN;
 }
@@ -130,8 +137,8 @@ FL_NOINLINE void R(end_run)(R(parts) *sums, R(parts) *run) {
 /* Wide rows block by block: the sums of R(scan_pair_block), class j in part j % LANES. */
 FL_NOINLINE void R(scan_pairs_wide)(R(pairs) *p, const fl_rowwise *job, const R(group) *g, R(rate) rate,
                                     R(pair_room) *room) {
-    R(clear_scans)(&p->x, rate);
-    R(clear_scans)(&p->t, rate);
+    R(clear_sides)(&p->x, rate);
+    R(clear_sides)(&p->t, rate);
     memset(p->cross, 0, sizeof p->cross);
     for (int64_t j = 0; j < job->classes; j += FL_BLOCK) {
         FL_ALIGNED(64) real top_x[LANES], top_t[LANES];
@@ -168,8 +175,8 @@ FL_NOINLINE void R(scan_pairs_wide)(R(pairs) *p, const fl_rowwise *job, const R(
             }
         }
         R(end_run)(&sums, &run);
-        R(join_parts)(p->x.rest, sums.a, 0);
-        R(join_parts)(p->t.rest, sums.b, 0);
+        R(join_parts)(p->x.sum, sums.a, 0);
+        R(join_parts)(p->t.sum, sums.b, 0);
         R(join_parts)(p->cross, sums.c, 0);
     }
 }
