@@ -7,6 +7,7 @@
 #undef EXP_SHIFT
 #undef EXP_MAGIC
 #undef EXP_LOWEST
+#undef EXP_HIGHEST
 #undef UNIT_LOWEST
 #undef UNIT_EXACT
 #undef LN2
@@ -22,6 +23,7 @@
 #define EXP_SHIFT 23
 #define EXP_MAGIC 12583039.0f    /* 1.5 * 2^23 + 127 */
 #define EXP_LOWEST -87.33654475f /* below, 2^n e^r leaves the normal numbers */
+#define EXP_HIGHEST 88.72283905f /* the largest number's logarithm */
 #define UNIT_LOWEST -103.27893f  /* below, 2^n e^r leaves the subnormal ones */
 #define UNIT_EXACT 256.0f        /* above twice that: x - m is exact where e^(x - m) counts */
 #define LN2 0.693147180559945309f
@@ -36,6 +38,7 @@
 #define EXP_SHIFT 52
 #define EXP_MAGIC 6755399441056767.0 /* 1.5 * 2^52 + 1023 */
 #define EXP_LOWEST -708.39641853226408
+#define EXP_HIGHEST 709.78271289338397
 #define UNIT_LOWEST -744.44007192138122
 #define UNIT_EXACT 2048.0
 #define LN2 0.693147180559945309

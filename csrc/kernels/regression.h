@@ -1,0 +1,69 @@
+/* Losses of the difference of a prediction x and a number t. */
+
+/* |x - t|; param: what stands in the Hessian's place */
+FL_INLINE R(terms) R(l1_loss)(R(operands) o, const real *param) {
+    real d = o.a - o.b;
+    return (R(terms)){R(abs)(d), R(sign)(d), 0, 0, param[0], 0};
+}
+
+/* (x - t)^2 */
+FL_INLINE R(terms) R(mse_loss)(R(operands) o, const real *param) {
+    real d = o.a - o.b;
+    (void)param;
+    return (R(terms)){d * d, 2 * d, 0, 0, 2, 0};
+}
+
+/* |x - t| / |t|; 0 / 0 is no error */
+FL_INLINE R(terms) R(mape_loss)(R(operands) o, const real *param) {
+    real d = o.a - o.b, size = R(abs)(o.b);
+    (void)param;
+    return (R(terms)){d == 0 ? 0 : R(abs)(d) / size, d == 0 ? 0 : R(sign)(d) / size, 0, 0, 0, 0};
+}
+
+/* l^2 with l = log(1 + x) - log(1 + t) = +-log(1 + |x - t| / (1 + min(x, t))), which does not cancel;
+ * l' = 1 / (1 + x) */
+FL_INLINE R(terms) R(msle_loss)(R(operands) o, const real *param) {
+    real d = o.a - o.b, least = 1 + R(min)(o.a, o.b), inverse = 1 / (1 + o.a);
+    real ratio = least < 0 ? REAL_NAN : R(abs)(d) / least, size = ratio < REAL_INF ? R(log1p_finite)(ratio) : ratio;
+    real l = d < 0 ? -size : size;
+    (void)param;
+    return (R(terms)){l * l, 2 * l * inverse, 0, 0, 2 * (1 - l) * inverse * inverse, 0};
+}
+
+/* d^2 / (2 beta) for |d| < beta, else |d| - beta / 2; param: beta, 1 / beta */
+FL_INLINE R(terms) R(smooth_l1_loss)(R(operands) o, const real *param) {
+    real d = o.a - o.b, size = R(abs)(d), scaled = d * param[1], half = REAL_C(0.5);
+    int near = size < param[0];
+    return (R(terms)){near ? half * d * scaled : R(fma)(-half, param[0], size),
+                      R(max)(-1, R(min)(1, scaled)),
+                      0,
+                      0,
+                      near ? param[1] : 0,
+                      0};
+}
+
+/* d^2 / 2 for |d| <= delta, else delta (|d| - delta / 2); param: delta */
+FL_INLINE R(terms) R(huber_loss)(R(operands) o, const real *param) {
+    real d = o.a - o.b, size = R(abs)(d), delta = param[0], half = REAL_C(0.5);
+    int near = size <= delta;
+    return (R(terms)){near ? half * d * d : delta * R(fma)(-half, delta, size),
+                      R(max)(-delta, R(min)(delta, d)),
+                      0,
+                      0,
+                      near ? 1 : 0,
+                      0};
+}
+
+/* log cosh(x - t); its derivative is tanh, formed from e^-2|d| - 1 on either side of 0 */
+FL_INLINE R(terms) R(log_cosh_loss)(R(operands) o, const real *param) {
+    real d = o.a - o.b, exponent = -2 * R(abs)(d);
+    real e = R(exp_nonpositive)(exponent), em1 = R(expm1_nonpositive)(exponent), inverse = 1 / (2 + em1);
+    (void)param;
+    return (R(terms)){R(log_cosh)(d), (d < 0 ? em1 : -em1) * inverse, 0, 0, 4 * e * (inverse * inverse), 0};
+}
+
+/* q (t - x) for x <= t, else (1 - q) (x - t); param: q, 1 - q, what stands in the Hessian's place */
+FL_INLINE R(terms) R(quantile_loss)(R(operands) o, const real *param) {
+    real d = o.a - o.b, slope = d > 0 ? param[1] : -param[0];
+    return (R(terms)){R(weigh)(slope, d), d == 0 ? 0 : R(with_nan)(d, slope), 0, 0, param[2], 0};
+}
