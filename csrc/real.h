@@ -144,27 +144,32 @@ FL_INLINE real R(expm1_nonpositive)(real x) {
  * large that its neighbours' differences from it are exact is it subtracted, as base. (The exponent kept apart as an
  * integer: Dukhan and Ablavatski, Two-Pass Softmax Algorithm, 2020.) */
 typedef struct {
-    real base, k, magic, low, top; /* below `low`, e^x is 0; all but `top` follow from base and k */
+    real base, k, magic, low, top; /* from `low` down, e^(x - base) is 0; all but `top` follow from base and k */
 } R(unit);
 
-FL_INLINE real R(exp_in)(R(unit) unit, real x) {
-    real d = x - unit.base;
-    real shifted = R(fma)(d, LOG2_E, unit.magic);
+/* e^d in it, where d = x - base. */
+FL_INLINE real R(exp_shifted)(R(unit) unit, real d) {
+    real bounded = R(max)(unit.low, d); /* a NaN stays one */
+    real shifted = R(fma)(bounded, LOG2_E, unit.magic);
     real n = shifted - unit.magic;
-    real r = R(fma)(n, -LN2_LOW, R(fma)(n, -LN2_HIGH, d));
-    real scale = R(from_bits)(R(to_bits)(shifted) << EXP_SHIFT);
-    real y = R(fma)(R(exp_poly)(r), scale, scale);
-    return x < unit.low ? 0 : y;
+    real r = R(fma)(n, -LN2_LOW, R(fma)(n, -LN2_HIGH, bounded));
+    real scale = R(from_bits)(R(to_bits)(shifted) << EXP_SHIFT); /* 0 at `low` */
+    return R(fma)(R(exp_poly)(r), scale, scale);
 }
+FL_INLINE real R(exp_in)(R(unit) unit, real x) { return R(exp_shifted)(unit, x - unit.base); }
 
+/* The unit of a row whose largest logit is `max`; where that is +inf, e of all others is 0 in it. By masks: selects would
+ * be threaded into branches and leave no loop to vectorise. */
 FL_INLINE R(unit) R(unit_of)(real max) {
     R(unit) unit;
-    real m = R(abs)(max) < REAL_INF ? max : 0;
-    unit.base = R(abs)(m) > UNIT_EXACT ? m : 0;
-    unit.k = R(fma)(m - unit.base, LOG2_E, EXP_MAGIC) - EXP_MAGIC - (EXP_SHIFT + 2);
+    bits_t m = R(to_bits)(max) & ((bits_t)0 - (bits_t)(max > -REAL_INF));
+    bits_t far = (bits_t)0 - (bits_t)(R(abs)(max) > UNIT_EXACT);
+    real rest = R(from_bits)(m & ~far);
+    unit.base = R(from_bits)(m & far);
+    unit.k = R(fma)(rest, LOG2_E, EXP_MAGIC) - EXP_MAGIC - (EXP_SHIFT + 2);
     unit.magic = EXP_MAGIC - unit.k;
-    unit.low = max == REAL_INF ? REAL_INF : R(fma)(unit.k + (EXP_SHIFT + 2), LN2, unit.base) + UNIT_LOWEST;
-    unit.top = R(exp_in)((R(unit)){unit.base, unit.k, unit.magic, -REAL_INF, 0}, m);
+    unit.low = (unit.k - EXP_BIAS) * LN2;
+    unit.top = R(exp_shifted)(unit, rest);
     return unit;
 }
 

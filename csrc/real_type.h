@@ -8,7 +8,7 @@
 #undef EXP_MAGIC
 #undef EXP_LOWEST
 #undef EXP_HIGHEST
-#undef UNIT_LOWEST
+#undef EXP_BIAS
 #undef UNIT_EXACT
 #undef LN2
 #undef LN2_HIGH
@@ -21,10 +21,10 @@
 #define LANES 32
 #define REAL_DTYPE FL_F32
 #define EXP_SHIFT 23
-#define EXP_MAGIC 12583039.0f    /* 1.5 * 2^23 + 127 */
+#define EXP_BIAS 127
+#define EXP_MAGIC 12583039.0f    /* 1.5 * 2^23 + EXP_BIAS */
 #define EXP_LOWEST -87.33654475f /* below, 2^n e^r leaves the normal numbers */
 #define EXP_HIGHEST 88.72283905f /* the largest number's logarithm */
-#define UNIT_LOWEST -103.27893f  /* below, 2^n e^r leaves the subnormal ones */
 #define UNIT_EXACT 256.0f        /* above twice that: x - m is exact where e^(x - m) counts */
 #define LN2 0.693147180559945309f
 #define LN2_HIGH 0.693359375f
@@ -36,10 +36,10 @@
 #define LANES 16
 #define REAL_DTYPE FL_F64
 #define EXP_SHIFT 52
-#define EXP_MAGIC 6755399441056767.0 /* 1.5 * 2^52 + 1023 */
+#define EXP_BIAS 1023
+#define EXP_MAGIC 6755399441056767.0 /* 1.5 * 2^52 + EXP_BIAS */
 #define EXP_LOWEST -708.39641853226408
 #define EXP_HIGHEST 709.78271289338397
-#define UNIT_LOWEST -744.44007192138122
 #define UNIT_EXACT 2048.0
 #define LN2 0.693147180559945309
 #define LN2_HIGH 6.93147180369123816490e-01

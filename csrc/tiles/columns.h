@@ -62,29 +62,100 @@ FL_INLINE void R(add_counts)(R(scans) *s, const bits_t *counts) {
         s->count[l] += s->max[l] > -REAL_INF ? (double)(int32_t)counts[l] : 0;
 }
 
-/* All classes of a narrow row: four running sums, class c in number c % 4. */
-FL_INLINE void R(scan_narrow)(R(scans) *s, R(panel) x, int64_t n, int tilt, real *kept) {
-    FL_ALIGNED(64) real top[LANES], sums[4][LANES] = {{0}}, tilts[4][LANES] = {{0}};
-    FL_ALIGNED(64) bits_t counts[LANES] = {0};
-    int64_t c = 0;
-    memcpy(top, s->max, sizeof top);
-    R(max_panel)(top, x, n);
-    R(raise_lanes)(s, top, tilt);
-    for (; c + 4 <= n; c += 4) {
-        R(exp_class)(s, x.at + c * x.step, sums[0], tilts[0], counts, kept + c * LANES, tilt);
-        R(exp_class)(s, x.at + (c + 1) * x.step, sums[1], tilts[1], counts, kept + (c + 1) * LANES, tilt);
-        R(exp_class)(s, x.at + (c + 2) * x.step, sums[2], tilts[2], counts, kept + (c + 2) * LANES, tilt);
-        R(exp_class)(s, x.at + (c + 3) * x.step, sums[3], tilts[3], counts, kept + (c + 3) * LANES, tilt);
-    }
-    for (; c < n; c++)
-        R(exp_class)(s, x.at + c * x.step, sums[c % 4], tilts[c % 4], counts, kept + c * LANES, tilt);
-    R(add_counts)(s, counts);
+/* As many lanes as stay in registers while the classes of narrow rows go by. */
+enum { R(abreast) = LANES / 2 };
+
+/* Sums of e in which one largest class is left out: that of the classes so far is `large`, the others are in `rest`. */
+typedef struct {
+    FL_ALIGNED(64) real large[R(abreast)], rest[R(abreast)], tilt[R(abreast)];
+} R(sums_abreast);
+
+FL_INLINE void R(exp_abreast)(R(sums_abreast) *sums, const R(scans) *s, int first, R(panel) x, int64_t c, real *kept,
+                              int based, int tilt) {
     FL_SIMD
-    for (int l = 0; l < LANES; l++) {
-        s->rest[l] = (double)((sums[0][l] + sums[1][l]) + (sums[2][l] + sums[3][l]));
+    for (int l = 0; l < R(abreast); l++) {
+        R(unit) unit = {based ? s->base[first + l] : 0, 0, s->magic[first + l], s->low[first + l], 0};
+        real v = x.at[c * x.step + l], e = R(exp_in)(unit, v);
+        kept[c * LANES + l] = e;
+        sums->rest[l] += R(min)(sums->large[l], e);
+        sums->large[l] = R(max)(e, sums->large[l]);
         if (tilt)
-            s->tilt[l] = (double)((tilts[0][l] + tilts[1][l]) + (tilts[2][l] + tilts[3][l]));
+            sums->tilt[l] += R(times)(e, s->max[first + l] - v);
     }
+}
+
+FL_INLINE void R(join_abreast)(R(sums_abreast) *sums, const R(sums_abreast) *more, int tilt) {
+    FL_SIMD
+    for (int l = 0; l < R(abreast); l++) {
+        sums->rest[l] = (sums->rest[l] + more->rest[l]) + R(min)(sums->large[l], more->large[l]);
+        sums->large[l] = R(max)(sums->large[l], more->large[l]);
+        if (tilt)
+            sums->tilt[l] += more->tilt[l];
+    }
+}
+
+/* n >= 1 classes of `abreast` rows: four running sums, class c in number c % 4. */
+FL_INLINE void R(sum_abreast)(R(scans) *s, int first, R(panel) x, int64_t n, real *kept, int based, int tilt) {
+    R(sums_abreast) one = {{0}, {0}, {0}}, two = one, three = one, four = one;
+    int64_t c = 0;
+    for (; c + 4 <= n; c += 4) {
+        R(exp_abreast)(&one, s, first, x, c, kept, based, tilt);
+        R(exp_abreast)(&two, s, first, x, c + 1, kept, based, tilt);
+        R(exp_abreast)(&three, s, first, x, c + 2, kept, based, tilt);
+        R(exp_abreast)(&four, s, first, x, c + 3, kept, based, tilt);
+    }
+    if (c < n)
+        R(exp_abreast)(&one, s, first, x, c, kept, based, tilt);
+    if (c + 1 < n)
+        R(exp_abreast)(&two, s, first, x, c + 1, kept, based, tilt);
+    if (c + 2 < n)
+        R(exp_abreast)(&three, s, first, x, c + 2, kept, based, tilt);
+    R(join_abreast)(&one, &two, tilt);
+    R(join_abreast)(&three, &four, tilt);
+    R(join_abreast)(&one, &three, tilt);
+    FL_SIMD
+    for (int l = 0; l < R(abreast); l++) {
+        s->rest[first + l] = (double)one.rest[l];
+        if (tilt)
+            s->tilt[first + l] = (double)one.tilt[l];
+    }
+}
+
+/* All classes of narrow rows. */
+FL_INLINE void R(scan_narrow)(R(scans) *s, R(panel) x, int64_t n, int tilt, real *kept) {
+    int based = 0;
+    for (int first = 0; first < LANES; first += R(abreast)) {
+        FL_ALIGNED(64) real top[R(abreast)];
+        for (int l = 0; l < R(abreast); l++)
+            top[l] = -REAL_INF;
+        for (int64_t c = 0; c < n; c++) {
+            FL_SIMD
+            for (int l = 0; l < R(abreast); l++)
+                top[l] = R(max)(x.at[c * x.step + first + l], top[l]);
+        }
+        FL_SIMD
+        for (int l = 0; l < R(abreast); l++)
+            R(set_unit)(s, first + l, top[l]);
+    }
+    FL_SIMD_REDUCE(|, based)
+    for (int l = 0; l < LANES; l++)
+        based |= s->base[l] != 0;
+    FL_SIMD
+    for (int l = 0; l < LANES; l++)
+        s->count[l] = s->max[l] > -REAL_INF ? 1 : 0;
+    if (!based) { /* as almost always: then there is nothing to subtract */
+        for (int first = 0; first < LANES; first += R(abreast))
+            R(sum_abreast)(s, first, (R(panel)){x.at + first, x.step}, n, kept + first, 0, tilt);
+        return;
+    }
+    for (int first = 0; first < LANES; first += R(abreast))
+        R(sum_abreast)(s, first, (R(panel)){x.at + first, x.step}, n, kept + first, 1, tilt);
+    for (int l = 0; l < LANES; l++)
+        if (s->max[l] == REAL_INF) { /* e of an infinite logit is a NaN: what counts is whether there was another */
+            s->rest[l] = 0;
+            for (int64_t c = 0; c < n; c++)
+                s->rest[l] += x.at[c * x.step + l] != x.at[c * x.step + l] ? NAN : 0;
+        }
 }
 
 /* Partial sums [part][lane] to one per lane, in the order of R(fold_sums). */
