@@ -94,6 +94,12 @@ FL_INLINE real R(product_rest)(real a, real b, real high) {
 #endif
 }
 
+/* a + b; the second part is what the first lacks, exactly. */
+FL_INLINE R(pair) R(sum)(real a, real b) {
+    real high = a + b, of_b = high - a;
+    return (R(pair)){high, (a - (high - of_b)) + (b - of_b)};
+}
+
 FL_INLINE R(pair) R(product)(real a, real b) {
     real high = a * b;
     return (R(pair)){high, R(product_rest)(a, b, high)};
@@ -115,14 +121,25 @@ FL_INLINE real R(exp_pair)(R(pair) x) {
     return x.high < EXP_LOWEST + LN2 ? 0 : y;
 }
 
-/* The same of x <= 0. */
+/* The same of x <= 0; below the smallest normal number it is 0. */
 FL_INLINE real R(exp_nonpositive_pair)(R(pair) x) {
     real shifted = R(fma)(x.high, LOG2_E, EXP_MAGIC);
     real n = shifted - EXP_MAGIC;
     real r = R(fma)(n, -LN2_LOW, R(fma)(n, -LN2_HIGH, x.high)) + x.low;
     real scale = R(from_bits)(R(to_bits)(shifted) << EXP_SHIFT);
     real y = R(fma)(R(exp_poly)(r), scale, scale);
-    return x.high < EXP_LOWEST + LN2 ? 0 : y;
+    return x.high < EXP_LOWEST ? 0 : y;
+}
+
+/* exp of x <= 0 in two parts. */
+FL_INLINE R(pair) R(exp_nonpositive_in_two)(real x) {
+    real bounded = R(max)(-EXP_BIAS * LN2, x); /* a NaN stays one */
+    real shifted = R(fma)(bounded, LOG2_E, EXP_MAGIC);
+    real n = shifted - EXP_MAGIC;
+    real q = R(exp_poly)(R(fma)(n, -LN2_LOW, R(fma)(n, -LN2_HIGH, bounded)));
+    real scale = R(from_bits)(R(to_bits)(shifted) << EXP_SHIFT); /* 0 at the bound */
+    real high = R(fma)(q, scale, scale);
+    return (R(pair)){high, R(fma)(q, scale, scale - high)};
 }
 
 FL_INLINE real R(exp)(real x) { return R(exp_pair)((R(pair)){x, 0}); }
@@ -229,7 +246,7 @@ FL_INLINE real R(log1p_poly)(real f) { return f + R(log1p_rest)(f); }
 
 /* log(1 + x) for x in [0, 1]. */
 #if REAL_BITS == 32
-FL_INLINE real R(log1p_unit)(real x) { /* x + x^2 q(x): 4.7e-9 */
+FL_INLINE real R(log1p_unit_curve)(real x) { /* (log(1 + x) - x) / x^2 */
     real q = R(fma)(-3.24393844501e-3f, x, 1.98510931887e-2f);
     q = R(fma)(q, x, -5.69588816481e-2f);
     q = R(fma)(q, x, 1.06035928987e-1f);
@@ -237,15 +254,19 @@ FL_INLINE real R(log1p_unit)(real x) { /* x + x^2 q(x): 4.7e-9 */
     q = R(fma)(q, x, 1.96759282442e-1f);
     q = R(fma)(q, x, -2.49541316728e-1f);
     q = R(fma)(q, x, 3.33299622389e-1f);
-    q = R(fma)(q, x, -4.99999024167e-1f);
-    return R(fma)(q * x, x, x);
+    return R(fma)(q, x, -4.99999024167e-1f);
 }
+
+FL_INLINE real R(log1p_unit)(real x) { return R(fma)(R(log1p_unit_curve)(x) * x, x, x); } /* 4.7e-9 */
+FL_INLINE real R(log1p_unit_rest)(real x) { return R(log1p_unit_curve)(x) * x * x; }      /* log(1 + x) - x */
 #else
 FL_INLINE real R(log1p_unit)(real x) { /* halving 1 + x above sqrt(2) is exact: no correction to make */
     bits_t high = (bits_t)0 - (bits_t)(x > 0.41421356237309505);
     real f = R(from_bits)((R(to_bits)(0.5 * (x - 1)) & high) | (R(to_bits)(x) & ~high));
     return R(log1p_poly)(f) + R(from_bits)(R(to_bits)(0.69314718055994530942) & high);
 }
+
+FL_INLINE real R(log1p_unit_rest)(real x) { return R(log1p_unit)(x) - x; }
 #endif
 
 /* The exponent of a number >= 0, which stands in the exponent's place or is negative there. */
@@ -258,14 +279,39 @@ FL_INLINE real R(exponent)(bits_t exponent) {
 #endif
 }
 
-/* log(1 + x) for finite x > -1. 1 + x = 2^n (1 + f), where f = x 2^-n + (2^-n - 1) is rounded once. */
-FL_INLINE real R(log1p_finite)(real x) {
+/* 1 + x = 2^n (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)], for x > -1, and 2^-n. f = x 2^-n + (2^-n - 1) is rounded once. */
+typedef struct {
+    real n, f, inverse;
+} R(parts);
+
+FL_INLINE R(parts) R(parts_of_one_plus)(real x) {
     const bits_t root = R(to_bits)(REAL_C(0.70710678118654752));
     const bits_t one = R(to_bits)(1);
     bits_t exponent = ((R(to_bits)(1 + x) - root) >> EXP_SHIFT) << EXP_SHIFT; /* n, in the exponent's place */
-    real inverse = R(from_bits)(one - exponent), n = R(exponent)(exponent);
-    real y = R(log1p_poly)(R(fma)(x, inverse, inverse - 1));
-    return R(fma)(n, LN2_HIGH, R(fma)(n, LN2_LOW, y));
+    real inverse = R(from_bits)(one - exponent);
+    return (R(parts)){R(exponent)(exponent), R(fma)(x, inverse, inverse - 1), inverse};
+}
+
+FL_INLINE real R(log_of)(R(parts) parts, real log1p_f) {
+    return R(fma)(parts.n, LN2_HIGH, R(fma)(parts.n, LN2_LOW, log1p_f));
+}
+
+/* log(1 + x) for finite x > -1. */
+FL_INLINE real R(log1p_finite)(real x) {
+    R(parts) parts = R(parts_of_one_plus)(x);
+    return R(log_of)(parts, R(log1p_poly)(parts.f));
+}
+
+/* n ln 2 + f + rest, where n times the high part of ln 2 is exact. */
+FL_INLINE R(pair) R(log_in_two)(R(parts) parts, real rest) {
+    real whole = parts.n * LN2_HIGH, high = whole + parts.f;
+    return (R(pair)){high, (whole - high) + parts.f + R(fma)(parts.n, LN2_LOW, rest)};
+}
+
+/* log(1 + x) of two parts in two parts; for the second the series' first two terms are enough. */
+FL_INLINE R(pair) R(log1p_finite_pair)(R(pair) x) {
+    R(parts) parts = R(parts_of_one_plus)(x.high);
+    return R(log_in_two)(parts, R(fma)(x.low * parts.inverse, 1 - parts.f, R(log1p_rest)(parts.f)));
 }
 
 /* log(1 + x), -inf at -1, NaN below. */
@@ -291,11 +337,7 @@ FL_INLINE real R(log1p_half)(real x) {
 #endif
 }
 
-/* x = 2^n (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)], for x > 0. Subnormal numbers are scaled first. */
-typedef struct {
-    real n, f;
-} R(parts);
-
+/* x = 2^n (1 + f) likewise, for x > 0. Subnormal numbers are scaled first. */
 FL_INLINE R(parts) R(parts_of)(real x) {
     const bits_t root = R(to_bits)(REAL_C(0.70710678118654752));
 #if REAL_BITS == 32
@@ -307,13 +349,13 @@ FL_INLINE R(parts) R(parts_of)(real x) {
 #endif
     bits_t offset = R(to_bits)(scaled) - root;
     bits_t mantissa = (offset & (((bits_t)1 << EXP_SHIFT) - 1)) + root;
-    return (R(parts)){R(exponent)(offset) + extra, R(from_bits)(mantissa) - 1};
+    return (R(parts)){R(exponent)(offset) + extra, R(from_bits)(mantissa) - 1, 0};
 }
 
 /* log x for finite x > 0; at 0 it is less than the smallest number's. */
 FL_INLINE real R(log_finite)(real x) {
     R(parts) parts = R(parts_of)(x);
-    return R(fma)(parts.n, LN2_HIGH, R(fma)(parts.n, LN2_LOW, R(log1p_poly)(parts.f)));
+    return R(log_of)(parts, R(log1p_poly)(parts.f));
 }
 
 /* log x, -inf at 0, NaN below. */
@@ -322,12 +364,10 @@ FL_INLINE real R(log)(real x) {
     return x > 0 ? y : (x == 0 ? -REAL_INF : REAL_NAN);
 }
 
-/* The same in two parts: n times the high part of ln 2 is exact, and so is f. */
+/* The same in two parts. */
 FL_INLINE R(pair) R(log_finite_pair)(real x) {
     R(parts) parts = R(parts_of)(x);
-    real whole = parts.n * LN2_HIGH, high = whole + parts.f;
-    real low = (whole - high) + parts.f + R(fma)(parts.n, LN2_LOW, R(log1p_rest)(parts.f));
-    return (R(pair)){high, low};
+    return R(log_in_two)(parts, R(log1p_rest)(parts.f));
 }
 
 FL_INLINE R(pair) R(log_pair)(real x) {

@@ -11,9 +11,35 @@
 from __future__ import annotations
 
 from ._version import __version__
+from .binary import binary_cross_entropy, binary_cross_entropy_with_logits, sigmoid_focal_loss
 from .config import config, show_config
 from .evaluation import Evaluation
-from .pointwise import binary_cross_entropy_with_logits, mse_loss
+from .likelihood import (
+    gamma_nll_loss,
+    gaussian_nll_loss,
+    kl_div,
+    poisson_nll_loss,
+    tweedie_nll_loss,
+)
+from .margin import (
+    exponential_loss,
+    hinge_embedding_loss,
+    hinge_loss,
+    margin_ranking_loss,
+    soft_margin_loss,
+    squared_hinge_loss,
+)
+from .regression import (
+    huber_loss,
+    l1_loss,
+    log_cosh_loss,
+    mape_loss,
+    mse_loss,
+    msle_loss,
+    quantile_loss,
+    rmse_loss,
+    smooth_l1_loss,
+)
 from .rowwise import cross_entropy, entropy, nll_loss, perplexity, selective_log_softmax
 from .softmax import Score, log_softmax, logsumexp, score, softmax
 from .threads import get_num_threads, num_threads, set_num_threads
@@ -22,20 +48,41 @@ __all__ = [
     "Evaluation",
     "Score",
     "__version__",
+    "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "config",
     "cross_entropy",
     "entropy",
+    "exponential_loss",
+    "gamma_nll_loss",
+    "gaussian_nll_loss",
     "get_num_threads",
+    "hinge_embedding_loss",
+    "hinge_loss",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "log_cosh_loss",
     "log_softmax",
     "logsumexp",
+    "mape_loss",
+    "margin_ranking_loss",
     "mse_loss",
+    "msle_loss",
     "nll_loss",
     "num_threads",
     "perplexity",
+    "poisson_nll_loss",
+    "quantile_loss",
+    "rmse_loss",
     "score",
     "selective_log_softmax",
     "set_num_threads",
     "show_config",
+    "sigmoid_focal_loss",
+    "smooth_l1_loss",
+    "soft_margin_loss",
     "softmax",
+    "squared_hinge_loss",
+    "tweedie_nll_loss",
 ]

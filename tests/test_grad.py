@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases import ALL, samples, strided
+from cases import ALL, CASES, samples, strided
 from helpers import DIFFERENTIABLE, DTYPES, assert_same, assert_ulp, compute_dtype, every_isa, owed, reductions
 
 from fastloss.loss import LOSSES
@@ -15,7 +15,9 @@ from fastloss.loss import LOSSES
 @pytest.mark.parametrize(("loss", "variant"), [case for case in ALL if case[0] in DIFFERENTIABLE])
 def test_gradient_is_the_reference(loss: str, variant: int, name: str, isa: str) -> None:
     function = LOSSES[loss]
-    for arguments, terms, _, scale in samples(loss, variant, name, function.family):
+    for arguments, terms, _, scale, _ in samples(loss, variant, name, function.family):
+        predictions = [arguments[key] for key in CASES[loss].predictions]
+        scales = scale if isinstance(scale, tuple) else (scale,) * len(predictions)
         only_value = {key: value for key, value in arguments.items() if key != "grad_output"}
         for reduction in reductions(function):
             value, grad = function.value_and_grad(**arguments, **reduction)
@@ -23,9 +25,9 @@ def test_gradient_is_the_reference(loss: str, variant: int, name: str, isa: str)
             divisor = terms.denominator if reduction.get("reduction") == "mean" else 1.0
             _, expected = function.reference.value_and_grad(**arguments, **reduction)
             grads, expecteds = (each if isinstance(each, tuple) else (each,) for each in (grad, expected))
-            for got, want in zip(grads, expecteds, strict=True):
-                assert got.dtype == arguments["input"].dtype
-                assert_ulp(got, want, owed(isa), scale=np.divide(scale, divisor) if divisor else 0.0)
+            for got, want, by, size in zip(grads, expecteds, predictions, scales, strict=True):
+                assert got.dtype == np.asarray(by).dtype
+                assert_ulp(got, want, owed(isa), scale=np.divide(size, divisor) if divisor else 0.0)
         for turned in strided(arguments):
             total = {"reduction": "sum"} if reductions(function)[0] else {}
             assert_ulp(function.value_and_grad(**turned, **total)[1], terms.grads[0], owed(isa), scale=scale)
@@ -36,9 +38,9 @@ def test_gradient_is_the_reference(loss: str, variant: int, name: str, isa: str)
 @pytest.mark.parametrize(("loss", "variant"), [case for case in ALL if hasattr(LOSSES[case[0]], "grad_hess")])
 def test_hessian_is_the_reference(loss: str, variant: int, name: str, isa: str) -> None:
     function = LOSSES[loss]
-    for arguments, terms, _, scale in samples(loss, variant, name, function.family):
+    for arguments, terms, _, scale, hess_scale in samples(loss, variant, name, function.family):
         grad, hess = function.grad_hess(**arguments)
         assert grad.dtype == hess.dtype == compute_dtype(name)
         assert_ulp(grad, terms.grads[0], owed(isa), scale=scale)
         # A product of two numbers that are allowed 4 ulp each.
-        assert_ulp(hess, terms.hess, ulps=8, scale=scale)
+        assert_ulp(hess, terms.hess, ulps=8, scale=hess_scale)

@@ -17,3 +17,4 @@ typedef struct {
 #include "regression.h"
 #include "likelihood.h"
 #include "binary.h"
+#include "margin.h"

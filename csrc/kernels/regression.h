@@ -20,14 +20,19 @@ FL_INLINE R(terms) R(mape_loss)(R(operands) o, const real *param) {
     return (R(terms)){d == 0 ? 0 : R(abs)(d) / size, d == 0 ? 0 : R(sign)(d) / size, 0, 0, 0, 0};
 }
 
-/* l^2 with l = log(1 + x) - log(1 + t) = +-log(1 + |x - t| / (1 + min(x, t))), which does not cancel;
- * l' = 1 / (1 + x) */
+/* l^2 with l = log(1 + x) - log(1 + t) = +-log(1 + |x - t| / (1 + min(x, t))), which does not cancel; since the square
+ * doubles its error, the quotient is needed to more digits than a number has. l' = 1 / (1 + x) */
 FL_INLINE R(terms) R(msle_loss)(R(operands) o, const real *param) {
-    real d = o.a - o.b, least = 1 + R(min)(o.a, o.b), inverse = 1 / (1 + o.a);
-    real ratio = least < 0 ? REAL_NAN : R(abs)(d) / least, size = ratio < REAL_INF ? R(log1p_finite)(ratio) : ratio;
-    real l = d < 0 ? -size : size;
+    real low = o.a < o.b ? o.a : o.b, high = o.a < o.b ? o.b : o.a, d = high - low, base = 1 + low;
+    real per_base = 1 / base, ratio = d * per_base, per_x = 1 / (1 + o.a);
+    real rest = ((high - d) - low) - R(product_rest)(ratio, base, d) - ratio * (low - (base - 1));
+    R(pair) size = R(log1p_finite_pair)((R(pair)){ratio, rest * per_base});
+    real l = base < 0 ? REAL_NAN : (ratio < REAL_INF ? size.high + size.low : ratio),
+         value = R(fma)(2 * size.high, size.low, size.high * size.high);
     (void)param;
-    return (R(terms)){l * l, 2 * l * inverse, 0, 0, 2 * (1 - l) * inverse * inverse, 0};
+    value = base < 0 ? REAL_NAN : (ratio < REAL_INF ? value : ratio);
+    l = o.a < o.b ? -l : l;
+    return (R(terms)){value, 2 * l * per_x, 0, 0, 2 * (1 - l) * per_x * per_x, 0};
 }
 
 /* d^2 / (2 beta) for |d| < beta, else |d| - beta / 2; param: beta, 1 / beta */
@@ -54,12 +59,14 @@ FL_INLINE R(terms) R(huber_loss)(R(operands) o, const real *param) {
                       0};
 }
 
-/* log cosh(x - t); its derivative is tanh, formed from e^-2|d| - 1 on either side of 0 */
+/* log cosh(x - t); its derivative is tanh, formed from e^-2|d| - 1 on either side of 0, and the second one
+ * 4 e^-2|d| / (1 + e^-2|d|)^2, for which d is needed to more digits than a number has. */
 FL_INLINE R(terms) R(log_cosh_loss)(R(operands) o, const real *param) {
-    real d = o.a - o.b, exponent = -2 * R(abs)(d);
-    real e = R(exp_nonpositive)(exponent), em1 = R(expm1_nonpositive)(exponent), inverse = 1 / (2 + em1);
+    R(pair) d = R(sum)(o.a, -o.b);
+    real exponent = -2 * R(abs)(d.high), em1 = R(expm1_nonpositive)(exponent), inverse = 1 / (2 + em1);
+    real e = R(exp_nonpositive_pair)((R(pair)){exponent, d.high < 0 ? 2 * d.low : -2 * d.low});
     (void)param;
-    return (R(terms)){R(log_cosh)(d), (d < 0 ? em1 : -em1) * inverse, 0, 0, 4 * e * (inverse * inverse), 0};
+    return (R(terms)){R(log_cosh)(d.high), (d.high < 0 ? em1 : -em1) * inverse, 0, 0, 4 * e * (inverse * inverse), 0};
 }
 
 /* q (t - x) for x <= t, else (1 - q) (x - t); param: q, 1 - q, what stands in the Hessian's place */

@@ -5,14 +5,14 @@ Short enough to check against the formula by eye, accurate to a few rounding err
 
 from __future__ import annotations
 
-from . import pointwise, rowwise
+from . import binary, likelihood, margin, regression, rowwise
 from .terms import Reference, Terms
 
 __all__ = ["REFERENCES", "Reference", "Terms", "get"]
 
 REFERENCES: dict[str, Reference] = {
     name: member
-    for module in (pointwise, rowwise)
+    for module in (binary, likelihood, margin, regression, rowwise)
     for name, member in vars(module).items()
     if isinstance(member, Reference)
 }
