@@ -94,7 +94,13 @@ FL_INLINE real R(product_rest)(real a, real b, real high) {
 #endif
 }
 
-/* a + b; the second part is what the first lacks, exactly. */
+/* a + b where b is the smaller, or a is 0; the second part is what the first lacks, exactly. */
+FL_INLINE R(pair) R(sum_of_less)(real a, real b) {
+    real high = a + b;
+    return (R(pair)){high, (a - high) + b};
+}
+
+/* a + b likewise. */
 FL_INLINE R(pair) R(sum)(real a, real b) {
     real high = a + b, of_b = high - a;
     return (R(pair)){high, (a - (high - of_b)) + (b - of_b)};
@@ -302,16 +308,18 @@ FL_INLINE real R(log1p_finite)(real x) {
     return R(log_of)(parts, R(log1p_poly)(parts.f));
 }
 
-/* n ln 2 + f + rest, where n times the high part of ln 2 is exact. */
+/* n ln 2 + f + rest, where n times the high part of ln 2 is exact, and every number is less than that before it. */
 FL_INLINE R(pair) R(log_in_two)(R(parts) parts, real rest) {
-    real whole = parts.n * LN2_HIGH, high = whole + parts.f;
-    return (R(pair)){high, (whole - high) + parts.f + R(fma)(parts.n, LN2_LOW, rest)};
+    real whole = parts.n * LN2_HIGH, sum = whole + parts.f;
+    return R(sum_of_less)(sum, (whole - sum) + parts.f + R(fma)(parts.n, LN2_LOW, rest));
 }
 
-/* log(1 + x) of two parts in two parts; for the second the series' first two terms are enough. */
+/* log(1 + x) of two parts in two parts; for what f lacks the series' first two terms are enough. */
 FL_INLINE R(pair) R(log1p_finite_pair)(R(pair) x) {
     R(parts) parts = R(parts_of_one_plus)(x.high);
-    return R(log_in_two)(parts, R(fma)(x.low * parts.inverse, 1 - parts.f, R(log1p_rest)(parts.f)));
+    real lacking = R(fma)(x.high, parts.inverse, parts.inverse - 1 - parts.f);
+    lacking = R(fma)(x.low, parts.inverse, lacking);
+    return R(log_in_two)(parts, R(fma)(lacking, 1 - parts.f, R(log1p_rest)(parts.f)));
 }
 
 /* log(1 + x), -inf at -1, NaN below. */

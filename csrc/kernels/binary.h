@@ -44,52 +44,61 @@ FL_INLINE R(terms) R(binary_cross_entropy_with_logits_pos_weight)(R(operands) o,
  * entropy and its derivatives; a = alpha t + (1 - alpha)(1 - t). */
 typedef struct {
     R(pair) e, w;
-    real size, near, away, mixed, rate, bend, cross, slope, curve, a;
+    real size, near, away, mixed, rest, rate, bend, cross, slope, curve, a;
 } R(focal);
 
 FL_INLINE R(focal) R(focal_of)(R(operands) o, const real *param) {
-    real x = o.a, size = R(abs)(x), away = x < 0 ? o.b : 1 - o.b, toward = x < 0 ? 1 - o.b : o.b;
-    R(pair) e = R(exp_nonpositive_in_two)(-size), sum = {1 + e.high, 0}, near, w;
-    real mixed = R(fma)(toward, e.high, away);
-    sum.low = (e.high - (sum.high - 1)) + e.low;
-    near.high = 1 / sum.high;
-    near.low = -near.high * R(fma)(near.high, sum.low, R(product_rest)(near.high, sum.high, 1));
-    w = R(product)(near.high, mixed);
-    w.low += R(fma)(near.high, toward * e.low, near.low * mixed);
-    return (R(focal)){e,
-                      w,
-                      size,
-                      near.high,
-                      away,
-                      mixed,
-                      (1 - 2 * o.b) * near.high * (away == 0 ? 1 : e.high / mixed),
-                      near.high * (x < 0 ? 1 - e.high : e.high - 1),
-                      R(times)(away, size) + (e.high + R(log1p_unit_rest)(e.high)),
-                      near.high * (x < 0 ? R(fma)(toward, e.high, -away) : R(fma)(-toward, e.high, away)),
-                      near.high * (near.high * e.high),
-                      R(fma)(o.b, param[0], (1 - o.b) * param[1])};
+    R(focal) y;
+    real x = o.a, t = o.b, toward = x < 0 ? 1 - t : t, e, sum, low;
+    int sure = (x < 0 ? t : 1 - t) == 0;
+    y.away = x < 0 ? t : 1 - t;
+    y.size = R(abs)(x);
+    y.e = R(exp_nonpositive_in_two)(-y.size);
+    e = y.e.high, sum = 1 + e;
+    y.near = 1 / sum;
+    low = R(fma)(y.near, (e - (sum - 1)) + y.e.low, R(product_rest)(y.near, sum, 1)) * -y.near;
+    y.mixed = R(fma)(toward, e, y.away);
+    y.w = R(product)(y.near, y.mixed);
+    y.w.low += R(fma)(y.near, toward * y.e.low, low * y.mixed);
+    y.near += low;
+    y.rest = R(fma)(y.e.low, y.near, R(log1p_unit_rest)(e));
+    y.cross = R(times)(y.away, y.size) + (e + y.rest);
+    y.slope = sure ? y.w.high + y.w.low : y.near * R(fma)(toward, e, -y.away);
+    y.slope = x < 0 ? y.slope : -y.slope;
+    y.curve = y.near * (y.near * e);
+    y.rate = (1 - 2 * t) * y.near * (sure ? 1 : e / y.mixed);
+    y.bend = y.near * (x < 0 ? 1 - e : e - 1);
+    y.a = R(fma)(t, param[0], (1 - t) * param[1]);
+    return y;
 }
 
-/* From w^gamma. A rate of 0, which an infinite logit makes, wins over the infinite cross entropy. */
+/* From w^gamma. The cross entropy is finite where a rate of 0, which an infinite logit makes, has to win over it. */
 FL_INLINE R(terms) R(focal_terms)(R(focal) focal, real power, real gamma) {
-    real weight = focal.a * power, rate = gamma * focal.rate, rise = R(times)(rate, focal.cross);
-    real hess = R(fma)(rise, R(fma)(gamma - 1, focal.rate, focal.bend), R(fma)(2 * rate, focal.slope, focal.curve));
-    return (R(terms)){R(times)(weight, focal.cross), weight * (rise + focal.slope), 0, 0, weight * hess, 0};
+    R(pair) weight = R(product)(focal.a, power);
+    real rate = gamma * focal.rate, cross = R(min)(REAL_C(1e30), focal.cross);
+    real slope = R(fma)(rate, cross, focal.slope), hess = R(fma)(2 * rate, focal.slope, focal.curve);
+    hess = R(fma)(rate * cross, R(fma)(gamma - 1, focal.rate, focal.bend), hess);
+    return (R(terms)){R(times)(weight.high, focal.cross) + weight.low * cross,
+                      R(fma)(weight.high, slope, weight.low * slope),
+                      0,
+                      0,
+                      weight.high * hess,
+                      0};
 }
 
 /* a w^gamma times the cross entropy. w underflows long before a small power of it: its logarithm is taken, of
  * f + (1 - f) e^-|x| less that of 1 + e^-|x|. param: alpha, 1 - alpha, gamma in two parts */
 FL_INLINE R(terms) R(sigmoid_focal_loss)(R(operands) o, const real *param) {
     R(focal) focal = R(focal_of)(o, param);
-    R(pair) gamma = {param[2], param[3]}, log_mixed = R(log_finite_pair)(focal.away == 0 ? 1 : focal.mixed), log_w;
-    log_mixed.high = focal.away == 0 ? -R(min)(REAL_C(1e30), focal.size) : log_mixed.high;
-    log_w = R(sum)(log_mixed.high, -focal.e.high);
-    log_w.low += log_mixed.low - R(fma)(focal.e.low, focal.near, R(log1p_unit_rest)(focal.e.high));
+    R(pair) gamma = {param[2], param[3]}, log_w = R(log_finite_pair)(focal.away == 0 ? 1 : focal.mixed), sum;
+    log_w.high = focal.away == 0 ? -R(min)(REAL_C(1e30), focal.size) : log_w.high;
+    sum = R(sum)(log_w.high, -focal.e.high);
+    log_w = R(sum_of_less)(sum.high, sum.low + (log_w.low - focal.rest));
     return R(focal_terms)(focal, R(exp_nonpositive_pair)(R(pair_product)(gamma, log_w)), gamma.high);
 }
 
 /* The same for gamma = 2. */
 FL_INLINE R(terms) R(sigmoid_focal_loss_gamma_2)(R(operands) o, const real *param) {
     R(focal) focal = R(focal_of)(o, param);
-    return R(focal_terms)(focal, R(fma)(2 * focal.w.high, focal.w.low, focal.w.high * focal.w.high), 2);
+    return R(focal_terms)(focal, R(fma)(focal.w.high, focal.w.high, 2 * focal.w.high * focal.w.low), 2);
 }

@@ -53,8 +53,12 @@ FL_INLINE R(terms) R(tweedie_nll_loss)(R(operands) o, const real *param) {
     R(pair) log_mean = {o.a, 0}, two = {param[0], param[1]}, one = {param[2], param[3]};
     real power = R(exp_pair)(R(pair_product)(two, log_mean));
     real other = R(times)(o.b, R(exp_pair)(R(pair_product)(one, log_mean)));
-    return (R(terms)){
-        R(fma)(power, param[4], -other * param[5]), power - other, 0, 0, R(fma)(power, param[0], -other * param[2]), 0};
+    return (R(terms)){R(fma)(power, param[4], -other * param[5]),
+                      power - other,
+                      0,
+                      0,
+                      R(fma)(power, param[0] + param[1], -other * (param[2] + param[3])),
+                      0};
 }
 
 /* The same with m = x, from x^(2-p) and x^(1-p); l' = x^(1-p) (x - t) / x, l'' = x^(1-p) / x (1 - p + p t / x).

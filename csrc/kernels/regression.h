@@ -27,12 +27,11 @@ FL_INLINE R(terms) R(msle_loss)(R(operands) o, const real *param) {
     real per_base = 1 / base, ratio = d * per_base, per_x = 1 / (1 + o.a);
     real rest = ((high - d) - low) - R(product_rest)(ratio, base, d) - ratio * (low - (base - 1));
     R(pair) size = R(log1p_finite_pair)((R(pair)){ratio, rest * per_base});
-    real l = base < 0 ? REAL_NAN : (ratio < REAL_INF ? size.high + size.low : ratio),
-         value = R(fma)(2 * size.high, size.low, size.high * size.high);
+    real square = R(fma)(size.high, size.high, 2 * size.high * size.low), l = o.a < o.b ? -size.high : size.high;
     (void)param;
-    value = base < 0 ? REAL_NAN : (ratio < REAL_INF ? value : ratio);
-    l = o.a < o.b ? -l : l;
-    return (R(terms)){value, 2 * l * per_x, 0, 0, 2 * (1 - l) * per_x * per_x, 0};
+    square = base < 0 ? REAL_NAN : (ratio < REAL_INF ? square : ratio);
+    l = square < REAL_INF ? l : (o.a < o.b ? -square : square);
+    return (R(terms)){square, 2 * l * per_x, 0, 0, 2 * (1 - l) * per_x * per_x, 0};
 }
 
 /* d^2 / (2 beta) for |d| < beta, else |d| - beta / 2; param: beta, 1 / beta */
