@@ -17,7 +17,7 @@ MADE_BY := $(call VERSION_OF,$(PYTHON)) in $(CURDIR)
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-bridges lint format bench sanitize clean again
+.PHONY: help demo test test-bridges lint format docs bench sanitize clean again
 
 help:
 	@echo 'make demo          build, then evaluate a language model of this machine'"'"'s own Python library'
@@ -25,6 +25,7 @@ help:
 	@echo 'make test-bridges  the tests against PyTorch, JAX, optax and scikit-learn, which it installs'
 	@echo 'make lint          ruff, mypy, clang-format'
 	@echo 'make format        what ruff and clang-format would change, changed'
+	@echo 'make docs          docs/losses.md, made anew from the docstrings'
 	@echo 'make bench         time every loss against its limits and its peers (ARGS=... is passed on)'
 	@echo 'make sanitize      the test-suite under the address and undefined-behaviour sanitizers (gcc)'
 	@echo 'make clean         remove all that the others made'
@@ -48,6 +49,9 @@ format: $(VENV)/with-lint
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 	find csrc -name '*.[ch]' | xargs $(VENV)/bin/clang-format -i
+
+docs: $(VENV)/with-test
+	$(PY) docs/make_losses.py
 
 bench: $(VENV)/with-bench
 	$(PY) -m bench $(ARGS)

@@ -251,10 +251,21 @@ def _jax_function(problem: Problem) -> Function | None:
     if find_spec("optax"):
         optax = import_module("optax")
         labelled = functools.partial(optax.softmax_cross_entropy_with_integer_labels, axis=axis)
+
+        def ctc_loss(x: Any, t: Any, steps: Any, labels: Any) -> Any:
+            """From logits, sequences first, and with paddings in the place of lengths."""
+            x = x.transpose(1, 0, 2)
+            padding = [
+                jnp.arange(size) >= count[:, None] for size, count in ((x.shape[1], steps), (t.shape[1], labels))
+            ]
+            each = optax.ctc_loss(x, padding[0].astype(x.dtype), t, padding[1].astype(x.dtype))
+            return (each / jnp.maximum(labels, 1)).mean()
+
         own |= {
             "cross_entropy": lambda x, t: labelled(x, t).mean(),
             "perplexity": lambda x, t: jnp.exp(labelled(x, t).mean()),
             "mse_loss": lambda x, t: optax.squared_error(x, t).mean(),
+            "ctc_loss": ctc_loss,
             "binary_cross_entropy_with_logits": lambda x, t: optax.sigmoid_binary_cross_entropy(x, t).mean(),
         }
     return own.get(problem.work.loss)

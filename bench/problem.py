@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import fastloss as fl
+
 from .work import Work
 
 Array = NDArray[Any]
@@ -18,6 +20,8 @@ Array = NDArray[Any]
 BITS = {"binary_cross_entropy", "binary_cross_entropy_with_logits", "sigmoid_focal_loss"}
 # Losses that read one number of each row.
 GATHERS = {"nll_loss"}
+# Of a sequence's steps, so many for each label of its target.
+STEPS_PER_LABEL = 5
 
 
 def dtype_of(name: str) -> np.dtype[Any] | None:
@@ -76,6 +80,8 @@ class Problem:
 
     def _argument(self, name: str) -> Array:
         work = self.work
+        if work.function.family == "sequence":
+            return self._of_sequences(name)
         if name != "target":
             return self._normal()
         if work.function.family == "rowwise":
@@ -86,6 +92,15 @@ class Problem:
             return self._random.integers(2, size=work.shape, dtype=np.uint8).astype(self.dtype)
         return self._normal()
 
+    def _of_sequences(self, name: str) -> Array:
+        steps, count, classes = self.work.shape
+        labels = max(steps // STEPS_PER_LABEL, 1)
+        if name == "log_probs":
+            return np.asarray(fl.log_softmax(self._normal()))
+        if name == "targets":
+            return self._random.integers(1, classes, size=(count, labels))
+        return np.full(count, steps if name == "input_lengths" else labels)
+
     def _shape_rows(self) -> None:
         """Give the rows what is hardest about them."""
         if self.work.data == "confident":
@@ -95,6 +110,8 @@ class Problem:
 
     def _has_wide_value(self) -> bool:
         """Whether the value has one number per number of the input, found out on a few of them."""
+        if self.work.function.family == "sequence":
+            return False
         few = np.ones((2,) * len(self.work.shape), np.float32)
         labels = few.argmin(self.work.axis)
         indices = self.work.function.family == "rowwise"

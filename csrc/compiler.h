@@ -128,17 +128,56 @@ FL_INLINE int64_t fl_narrow_f16(const float *from, int64_t n, char *to) {
 #ifndef FL_SHUFFLE
 #define FL_SHUFFLE 0
 #endif
-#if defined(__AVX512F__)
+#if FL_SHUFFLE && defined(__AVX512F__)
 #define FL_VECTOR 64
 #define FL_FOURS(a, b, i, j, k, l)                                                                                     \
     __builtin_shufflevector(a, b, i, j, k, l, i + 4, j + 4, k + 4, l + 4, i + 8, j + 8, k + 8, l + 8, i + 12, j + 12,  \
                             k + 12, l + 12)
-#elif defined(__AVX2__)
+#elif FL_SHUFFLE && defined(__AVX2__)
 #define FL_VECTOR 32
 #define FL_FOURS(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l, i + 4, j + 4, k + 4, l + 4)
-#else
+#elif FL_SHUFFLE
 #define FL_VECTOR 16
 #define FL_FOURS(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
+#endif
+
+#if FL_SHUFFLE
+typedef float fl_four __attribute__((vector_size(16)));
+typedef float fl_wide __attribute__((vector_size(FL_VECTOR)));
+
+/* A vector of the fours at from, from + step, ..., inserted from memory: that takes no turn of the unit that shuffles. */
+FL_INLINE fl_wide fl_join_fours(const float *from, int64_t step) {
+#if FL_VECTOR == 64
+    __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(from));
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(from + step), 1);
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(from + 2 * step), 2);
+    return (fl_wide)_mm512_insertf32x4(v, _mm_loadu_ps(from + 3 * step), 3);
+#elif FL_VECTOR == 32
+    return (fl_wide)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from)), _mm_loadu_ps(from + step), 1);
+#else
+    fl_wide v;
+    (void)step;
+    memcpy(&v, from, sizeof v);
+    return v;
+#endif
+}
+
+/* And back. */
+FL_INLINE void fl_part_fours(fl_wide v, float *to, int64_t step) {
+    fl_four four = __builtin_shufflevector(v, v, 0, 1, 2, 3);
+    memcpy(to, &four, sizeof four);
+#if FL_VECTOR >= 32
+    four = __builtin_shufflevector(v, v, 4, 5, 6, 7);
+    memcpy(to + step, &four, sizeof four);
+#endif
+#if FL_VECTOR == 64
+    four = __builtin_shufflevector(v, v, 8, 9, 10, 11);
+    memcpy(to + 2 * step, &four, sizeof four);
+    four = __builtin_shufflevector(v, v, 12, 13, 14, 15);
+    memcpy(to + 3 * step, &four, sizeof four);
+#endif
+    (void)step;
+}
 #endif
 
 #endif

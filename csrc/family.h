@@ -4,6 +4,7 @@
 #if REAL_BITS == 64
 #include "real.h"
 #endif
+#include "pair.h"
 #include "storage.h"
 
 #include "kernels/pointwise.h"
@@ -16,3 +17,16 @@
 #include "tiles/panel.h"
 #include "tiles/columns.h"
 #include "tiles/tile.h"
+
+#include "kernels/rowsums.h"
+#include "kernels/distance.h"
+#include "kernels/triplet.h"
+#include "tiles/rowsums.h"
+#include "tiles/sums_rows.h"
+#include "tiles/sums_columns.h"
+#include "tiles/sums_lists.h"
+#include "tiles/sums_tile.h"
+#if REAL_BITS == 64
+#include "kernels/ctc.h"
+#endif
+#include "tiles/sequences.h"

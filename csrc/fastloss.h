@@ -15,6 +15,8 @@ enum {
     FL_NARROW = 64,       /* rows of at most so many classes are handled 32 rows at once */
     FL_MAX_OPERANDS = 5,  /* of a pointwise loss, its weight included */
     FL_MAX_GRADS = 3,     /* prediction arguments of a loss */
+    FL_ROW_OPERANDS = 4,  /* of a loss of sums over a row */
+    FL_ROW_FACTORS = 7,   /* that such a row hands to its elements */
     FL_MAX_PARAMS = 8
 };
 
@@ -38,7 +40,14 @@ typedef struct {
     int64_t class_stride;
 } fl_matrix;
 
-/* What one tile leaves behind. `bad` is the first item with a label out of range, or -1. */
+/* Rows of any shape: `matrix` where a row has one dimension at most; `row` walks a row's elements from the first row's on. */
+typedef struct {
+    fl_matrix matrix;
+    fl_array row;
+} fl_rows;
+
+/* What one tile leaves behind. `bad` is the first item, or of sequences the first place in their targets, with a label out
+ * of range; or -1. */
 typedef struct {
     double sum;
     double weight;
@@ -92,19 +101,70 @@ typedef struct {
     fl_matrix grad, hess;
 } fl_rowwise;
 
+/* A loss that comes from sums over a row, over `count` rows of `length` elements. */
+typedef struct {
+    int64_t count, length;
+    fl_rows operand[FL_ROW_OPERANDS];
+    fl_array label;     /* one per row: an element that the row's loss treats apart */
+    fl_rows labels;     /* or several, ended by a negative number */
+    fl_array number;    /* one per row, for the kernel to know */
+    fl_array upstream;  /* factor of each row's gradient */
+    const void *weight; /* of each label, of the compute dtype */
+    double param[FL_MAX_PARAMS];
+    double scale;
+    int stream;
+    void *value;                /* one per row, of the compute dtype */
+    fl_rows grad[FL_MAX_GRADS]; /* of every prediction, or of none */
+} fl_rowsums;
+
+/* Steps x sequences x classes, of any strides in bytes. */
+typedef struct {
+    char *data; /* NULL: absent */
+    int dtype, swapped;
+    int64_t step_stride, item_stride, class_stride;
+} fl_series;
+
+/* A loss over `count` sequences, each of its own length and with a target of its own length. */
+typedef struct {
+    int64_t count, classes;
+    int64_t steps, labels; /* of the longest sequence, of the longest target */
+    fl_series input;
+    fl_array target; /* the labels of all targets */
+    const int64_t *length, *target_length,
+        *first;        /* of each sequence; `first` is its first label's place in `target` */
+    int64_t all_steps; /* of the arrays: past a sequence's length the gradient is 0 */
+    int64_t blank;
+    int zero_infinity;
+    int by_length; /* whether each loss is divided by its target's length */
+    double scale;  /* of gradients */
+    int stream;
+    void *value; /* one per sequence, of the compute dtype */
+    fl_series grad;
+} fl_sequences;
+
 /* losses.def names every kernel once; here it becomes enums, in isa.h the table, in _core.pyx the names. */
 enum fl_pointwise_loss {
 #define POINTWISE(name, operands, grads) FL_##name,
-#define ROWWISE(name)
 #include "losses.def"
     FL_POINTWISE_COUNT
 };
 
 enum fl_rowwise_loss {
-#define POINTWISE(name, operands, grads)
 #define ROWWISE(name) FL_##name,
 #include "losses.def"
     FL_ROWWISE_COUNT
+};
+
+enum fl_rowsums_loss {
+#define ROWSUMS(name, operands, grads) FL_##name,
+#include "losses.def"
+    FL_ROWSUMS_COUNT
+};
+
+enum fl_sequence_loss {
+#define SEQUENCE(name) FL_##name,
+#include "losses.def"
+    FL_SEQUENCE_COUNT
 };
 
 enum { FL_REAL32, FL_REAL64, FL_REAL_COUNT };
@@ -115,6 +175,8 @@ typedef struct {
     const char *name;
     fl_tile *pointwise[FL_POINTWISE_COUNT][FL_MODE_COUNT][FL_REAL_COUNT];
     fl_tile *rowwise[FL_ROWWISE_COUNT][FL_REAL_COUNT];
+    fl_tile *rowsums[FL_ROWSUMS_COUNT][FL_REAL_COUNT];
+    fl_tile *sequence[FL_SEQUENCE_COUNT][FL_REAL_COUNT];
     fl_tile *labels[FL_REAL_COUNT]; /* checks the labels and adds up their weights */
     fl_tile *read, *copy;           /* the machine's limits, for benchmarks; the job is an fl_probe */
 } fl_table;
@@ -136,6 +198,11 @@ int fl_run(const fl_work *work, fl_partial *total); /* 0, or -1 without memory *
 static inline int64_t fl_row_scratch(const fl_rowwise *job, int64_t real_bytes) {
     int64_t blocks = (job->classes + FL_BLOCK - 1) / FL_BLOCK, bytes = blocks * (FL_BLOCK + 8) * real_bytes;
     return job->grad.rows.data && job->softcap == 0 && job->classes > FL_NARROW && bytes <= FL_KEPT ? bytes : 0;
+}
+
+/* The bytes of scratch for a row with several labels: those, what each hands to the elements, and the elements. */
+static inline int64_t fl_list_scratch(const fl_rowsums *job, int64_t real_bytes) {
+    return job->labels.row.data ? job->length * (8 + 8 * FL_ROW_FACTORS) + (job->length + 64) * real_bytes : 0;
 }
 
 /* dispatch.c: the tables of this build, best first, and whether this machine can run one. */

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "fastloss.h"
+#include "lattice.h"
 #include "compiler.h"
 #include "layout.h"
 
@@ -62,12 +63,18 @@ const fl_table FL_NAME(fl_table_, FL_ISA) = {
     {{r32_##name##_tile_FL_MODE_VALUE, r64_##name##_tile_FL_MODE_VALUE},                                               \
      {r32_##name##_tile_FL_MODE_GRAD, r64_##name##_tile_FL_MODE_GRAD},                                                 \
      {r32_##name##_tile_FL_MODE_HESS, r64_##name##_tile_FL_MODE_HESS}},
-#define ROWWISE(name)
 #include "losses.def"
     },
     {
-#define POINTWISE(name, operands, grads)
 #define ROWWISE(name) {r32_##name##_tile, r64_##name##_tile},
+#include "losses.def"
+    },
+    {
+#define ROWSUMS(name, operands, grads) {r32_##name##_tile, r64_##name##_tile},
+#include "losses.def"
+    },
+    {
+#define SEQUENCE(name) {r32_##name##_tile, r64_##name##_tile},
 #include "losses.def"
     },
     {r32_labels_tile, r64_labels_tile},

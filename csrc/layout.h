@@ -99,16 +99,24 @@ FL_INLINE int64_t fl_get_label(int dtype, const char *from, int swapped) {
 }
 
 FL_INLINE void fl_labels_as(int dtype, const char *from, int64_t stride, int swapped, int64_t n, int64_t *to) {
-    for (int64_t i = 0; i < n; i++)
-        to[i] = fl_get_label(dtype, from + i * stride, swapped);
+    const int64_t item = fl_itemsize(dtype);
+    if (stride == item && !swapped) {
+        FL_SIMD
+        for (int64_t i = 0; i < n; i++)
+            to[i] = fl_get_label(dtype, from + i * item, 0);
+    } else {
+        for (int64_t i = 0; i < n; i++)
+            to[i] = fl_get_label(dtype, from + i * stride, swapped);
+    }
 }
 
-/* n labels from number `first` on. */
-FL_NOINLINE void fl_load_labels(const fl_array *labels, int64_t first, int64_t n, int64_t *to) {
+/* n labels from number `first` on, of an array that begins `offset` bytes further. */
+FL_NOINLINE void fl_load_labels_at(const fl_array *labels, int64_t offset, int64_t first, int64_t n, int64_t *to) {
     while (n > 0) {
         fl_run_at here = fl_locate(labels, first);
         int64_t m = fl_min(n, here.run);
         int swapped = labels->swapped;
+        here.at += offset;
         switch (swapped ? -1 : labels->dtype) {
         case FL_I8: fl_labels_as(FL_I8, here.at, here.stride, 0, m, to); break;
         case FL_U8: fl_labels_as(FL_U8, here.at, here.stride, 0, m, to); break;
@@ -118,6 +126,9 @@ FL_NOINLINE void fl_load_labels(const fl_array *labels, int64_t first, int64_t n
         }
         to += m, first += m, n -= m;
     }
+}
+FL_INLINE void fl_load_labels(const fl_array *labels, int64_t first, int64_t n, int64_t *to) {
+    fl_load_labels_at(labels, 0, first, n, to);
 }
 
 #endif

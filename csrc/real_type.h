@@ -24,7 +24,7 @@
 #define EXP_BIAS 127
 #define EXP_MAGIC 12583039.0f    /* 1.5 * 2^23 + EXP_BIAS */
 #define EXP_LOWEST -87.33654475f /* below, 2^n e^r leaves the normal numbers */
-#define EXP_HIGHEST 88.72283905f /* the largest number's logarithm */
+#define EXP_HIGHEST 88.72283905f /* above, it is infinite */
 #define UNIT_EXACT 256.0f        /* above twice that: x - m is exact where e^(x - m) counts */
 #define LN2 0.693147180559945309f
 #define LN2_HIGH 0.693359375f

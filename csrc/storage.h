@@ -64,6 +64,21 @@ FL_NOINLINE void R(load)(int dtype, const char *from, int64_t stride, int swappe
     }
 }
 
+/* n elements at these distances in bytes, as float64. */
+FL_INLINE void R(gather_as)(int dtype, const char *from, const int64_t *offset, int64_t n, int swapped, double *to) {
+    for (int64_t i = 0; i < n; i++)
+        to[i] = (double)R(get)(dtype, from + offset[i], swapped);
+}
+
+FL_NOINLINE void R(gather)(int dtype, const char *from, const int64_t *offset, int64_t n, int swapped, double *to) {
+    switch (swapped ? -1 : dtype) {
+    case REAL_DTYPE: R(gather_as)(REAL_DTYPE, from, offset, n, 0, to); break;
+    case FL_F16: R(gather_as)(FL_F16, from, offset, n, 0, to); break;
+    case FL_BF16: R(gather_as)(FL_BF16, from, offset, n, 0, to); break;
+    default: R(gather_as)(dtype, from, offset, n, swapped, to);
+    }
+}
+
 /* Whether elements at this address and stride can be read or written in place as reals. */
 FL_INLINE int R(is_direct)(int dtype, const char *at, int64_t stride, int swapped) {
     return dtype == REAL_DTYPE && stride == (int64_t)sizeof(real) && !swapped &&
@@ -121,27 +136,34 @@ FL_NOINLINE void R(store)(int dtype, char *to, int64_t stride, int swapped, int6
 }
 
 /* The same for n elements of an array from number `first` on, across its rows. A block that lies in memory as reals is
- * not copied: the address is the answer. */
-FL_INLINE const real *R(block)(const fl_array *array, int64_t first, int64_t n, real *buffer) {
+ * not copied: the address is the answer. `offset` is in bytes, from the array's first element. */
+FL_INLINE const real *R(block_at)(const fl_array *array, int64_t offset, int64_t first, int64_t n, real *buffer) {
     fl_run_at here = fl_locate(array, first);
     real *to = buffer;
-    if (here.run >= n && R(is_direct)(array->dtype, here.at, here.stride, array->swapped))
-        return (const real *)(const void *)here.at;
+    if (here.run >= n && R(is_direct)(array->dtype, here.at + offset, here.stride, array->swapped))
+        return (const real *)(const void *)(here.at + offset);
     for (;;) {
         int64_t m = fl_min(n, here.run);
-        R(load)(array->dtype, here.at, here.stride, array->swapped, m, to);
+        R(load)(array->dtype, here.at + offset, here.stride, array->swapped, m, to);
         to += m, first += m, n -= m;
         if (n == 0)
             return buffer;
         here = fl_locate(array, first);
     }
 }
+FL_INLINE const real *R(block)(const fl_array *array, int64_t first, int64_t n, real *buffer) {
+    return R(block_at)(array, 0, first, n, buffer);
+}
 
-FL_INLINE void R(put_block)(const fl_array *array, int64_t first, int64_t n, const real *from, int stream) {
+FL_INLINE void R(put_block_at)(const fl_array *array, int64_t offset, int64_t first, int64_t n, const real *from,
+                               int stream) {
     while (n > 0) {
         fl_run_at here = fl_locate(array, first);
         int64_t m = fl_min(n, here.run);
-        R(store)(array->dtype, here.at, here.stride, array->swapped, m, from, stream);
+        R(store)(array->dtype, here.at + offset, here.stride, array->swapped, m, from, stream);
         from += m, first += m, n -= m;
     }
+}
+FL_INLINE void R(put_block)(const fl_array *array, int64_t first, int64_t n, const real *from, int stream) {
+    R(put_block_at)(array, 0, first, n, from, stream);
 }

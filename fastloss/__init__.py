@@ -13,22 +13,18 @@ from __future__ import annotations
 from ._version import __version__
 from .binary import binary_cross_entropy, binary_cross_entropy_with_logits, sigmoid_focal_loss
 from .config import config, show_config
+from .ctc import ctc_loss
+from .distance import (
+    cosine_embedding_loss,
+    cosine_similarity,
+    pairwise_distance,
+    triplet_margin_loss,
+    triplet_margin_with_distance_loss,
+)
 from .evaluation import Evaluation
-from .likelihood import (
-    gamma_nll_loss,
-    gaussian_nll_loss,
-    kl_div,
-    poisson_nll_loss,
-    tweedie_nll_loss,
-)
-from .margin import (
-    exponential_loss,
-    hinge_embedding_loss,
-    hinge_loss,
-    margin_ranking_loss,
-    soft_margin_loss,
-    squared_hinge_loss,
-)
+from .likelihood import gamma_nll_loss, gaussian_nll_loss, kl_div, poisson_nll_loss, tweedie_nll_loss
+from .margin import multi_margin_loss, multilabel_margin_loss, multilabel_soft_margin_loss
+from .overlap import dice_loss, tversky_loss
 from .regression import (
     huber_loss,
     l1_loss,
@@ -41,6 +37,14 @@ from .regression import (
     smooth_l1_loss,
 )
 from .rowwise import cross_entropy, entropy, nll_loss, perplexity, selective_log_softmax
+from .signed import (
+    exponential_loss,
+    hinge_embedding_loss,
+    hinge_loss,
+    margin_ranking_loss,
+    soft_margin_loss,
+    squared_hinge_loss,
+)
 from .softmax import Score, log_softmax, logsumexp, score, softmax
 from .threads import get_num_threads, num_threads, set_num_threads
 
@@ -51,7 +55,11 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "config",
+    "cosine_embedding_loss",
+    "cosine_similarity",
     "cross_entropy",
+    "ctc_loss",
+    "dice_loss",
     "entropy",
     "exponential_loss",
     "gamma_nll_loss",
@@ -69,8 +77,12 @@ __all__ = [
     "margin_ranking_loss",
     "mse_loss",
     "msle_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
     "nll_loss",
     "num_threads",
+    "pairwise_distance",
     "perplexity",
     "poisson_nll_loss",
     "quantile_loss",
@@ -84,5 +96,8 @@ __all__ = [
     "soft_margin_loss",
     "softmax",
     "squared_hinge_loss",
+    "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
+    "tversky_loss",
     "tweedie_nll_loss",
 ]

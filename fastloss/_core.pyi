@@ -8,6 +8,8 @@ Array = NDArray[Any]
 
 POINTWISE: dict[str, int]
 ROWWISE: dict[str, int]
+ROWSUMS: dict[str, int]
+SEQUENCE: dict[str, int]
 TILE: int
 NARROW: int
 COMPILER: str
@@ -57,5 +59,40 @@ def rowwise(
     extra: tuple[Array, ...] | None,
     threads: int,
 ) -> tuple[float, float, int]: ...
+def rowsums(
+    loss: int,
+    wide: bool,
+    shaped: Array,
+    axes: tuple[int, ...],
+    operands: tuple[Array, ...],
+    label: Array | None,
+    labels: Array | None,
+    number: Array | None,
+    upstream: Array | None,
+    weight: Array | None,
+    params: tuple[float, ...],
+    scale: float,
+    stream: bool,
+    value: Array | None,
+    grads: tuple[Array, ...],
+    threads: int,
+) -> tuple[float, int]: ...
+def sequences(
+    loss: int,
+    wide: bool,
+    input: Array,
+    target: Array,
+    lengths: Array,
+    steps: int,
+    labels: int,
+    blank: int,
+    zero_infinity: bool,
+    by_length: bool,
+    scale: float,
+    stream: bool,
+    value: Array | None,
+    grad: Array | None,
+    threads: int,
+) -> tuple[float, int]: ...
 def read_probe(array: Array, threads: int = 0) -> float: ...
 def copy_probe(source: Array, to: Array, threads: int = 0) -> None: ...

@@ -3,13 +3,13 @@
 
 cimport numpy as cnp
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 cnp.import_array()
 
 cdef extern from "fastloss.h" nogil:
     enum:
-        FL_MAX_DIM, FL_MAX_OPERANDS, FL_MAX_GRADS, FL_MAX_PARAMS, FL_TILE, FL_NARROW
+        FL_MAX_DIM, FL_MAX_OPERANDS, FL_MAX_GRADS, FL_MAX_PARAMS, FL_ROW_OPERANDS, FL_TILE, FL_NARROW
         FL_F32, FL_F64, FL_F16, FL_BF16, FL_I8, FL_U8, FL_I16, FL_U16, FL_I32, FL_U32, FL_I64, FL_U64
         FL_MODE_VALUE, FL_MODE_GRAD, FL_MODE_HESS, FL_nll_loss
 
@@ -22,6 +22,10 @@ cdef extern from "fastloss.h" nogil:
     ctypedef struct fl_matrix:
         fl_array rows
         int64_t class_stride
+
+    ctypedef struct fl_rows:
+        fl_matrix matrix
+        fl_array row
 
     ctypedef struct fl_partial:
         double sum, weight
@@ -64,10 +68,43 @@ cdef extern from "fastloss.h" nogil:
         int64_t *prediction
         fl_matrix grad, hess
 
+    ctypedef struct fl_rowsums:
+        int64_t count, length
+        fl_rows *operand
+        fl_array label, number, upstream
+        fl_rows labels
+        const void *weight
+        double *param
+        double scale
+        int stream
+        void *value
+        fl_rows *grad
+
+    ctypedef struct fl_series:
+        char *data
+        int dtype, swapped
+        int64_t step_stride, item_stride, class_stride
+
+    ctypedef struct fl_sequences:
+        int64_t count, classes, steps, labels
+        fl_series input
+        fl_array target
+        const int64_t *length
+        const int64_t *target_length
+        const int64_t *first
+        int64_t all_steps, blank
+        int zero_infinity, by_length
+        double scale
+        int stream
+        void *value
+        fl_series grad
+
     ctypedef struct fl_table:
         const char *name
         fl_tile *pointwise[1][3][2]
         fl_tile *rowwise[1][2]
+        fl_tile *rowsums[1][2]
+        fl_tile *sequence[1][2]
         fl_tile *labels[2]
         fl_tile *read
         fl_tile *copy
@@ -80,26 +117,42 @@ cdef extern from "fastloss.h" nogil:
     int fl_can_thread()
     int fl_max_threads()
     int64_t fl_row_scratch(const fl_rowwise *, int64_t)
+    int64_t fl_list_scratch(const fl_rowsums *, int64_t)
     int fl_run(const fl_work *, fl_partial *)
     int fl_table_count()
     const fl_table *fl_table_at(int)
     int fl_runs_here(const fl_table *)
 
+cdef extern from "lattice.h" nogil:
+    ctypedef struct fl_lattice:
+        int64_t bytes
+
+    fl_lattice fl_lattice_of(const fl_sequences *)
+
 cdef extern from *:
     """
     #include "fastloss.h"
     #define POINTWISE(name, operands, grads) #name,
-    #define ROWWISE(name)
     static const char *fl_pointwise_names[] = {
     #include "losses.def"
     0};
-    #define POINTWISE(name, operands, grads)
     #define ROWWISE(name) #name,
     static const char *fl_rowwise_names[] = {
     #include "losses.def"
     0};
+    #define ROWSUMS(name, operands, grads) #name,
+    static const char *fl_rowsums_names[] = {
+    #include "losses.def"
+    0};
+    #define ROWSUMS(name, operands, grads) operands,
+    static int fl_rowsums_operands[] = {
+    #include "losses.def"
+    0};
+    #define SEQUENCE(name) #name,
+    static const char *fl_sequence_names[] = {
+    #include "losses.def"
+    0};
     #define POINTWISE(name, operands, grads) operands,
-    #define ROWWISE(name)
     static int fl_pointwise_operands[] = {
     #include "losses.def"
     0};
@@ -124,7 +177,10 @@ cdef extern from *:
     """
     const char **fl_pointwise_names
     const char **fl_rowwise_names
+    const char **fl_rowsums_names
+    const char **fl_sequence_names
     int *fl_pointwise_operands
+    int *fl_rowsums_operands
     const char *FL_COMPILER
     const char *FL_OPENMP
 
@@ -140,6 +196,8 @@ cdef dict _names(const char **names):
 
 POINTWISE = _names(fl_pointwise_names)
 ROWWISE = _names(fl_rowwise_names)
+ROWSUMS = _names(fl_rowsums_names)
+SEQUENCE = _names(fl_sequence_names)
 TILE = FL_TILE
 NARROW = FL_NARROW
 COMPILER = FL_COMPILER.decode()
@@ -211,8 +269,9 @@ cpdef int dtype_code(cnp.ndarray array) except -2:
 
 
 # An array seen through the given dimensions: those it lacks in front, and those where it has one element, repeat it.
-# `skip` is a dimension to leave out, or -1. Dimensions that can be walked as one become one.
-cdef int describe(fl_array *to, cnp.ndarray array, int ndim, const cnp.npy_intp *shape, int skip) except -1:
+# The dimensions whose bits `skipped` has set are left out. Dimensions that can be walked as one become one.
+cdef int describe_some(fl_array *to, cnp.ndarray array, int ndim, const cnp.npy_intp *shape,
+                       uint64_t skipped) except -1:
     cdef int own = cnp.PyArray_NDIM(array), d, at, n = 0
     cdef int64_t length, stride
     if ndim > FL_MAX_DIM:
@@ -221,7 +280,7 @@ cdef int describe(fl_array *to, cnp.ndarray array, int ndim, const cnp.npy_intp 
     to.dtype = dtype_code(array)
     to.swapped = cnp.PyArray_ISBYTESWAPPED(array)
     for d in range(ndim):
-        if d == skip or shape[d] == 1:
+        if skipped >> d & 1 or shape[d] == 1:
             continue
         at = d - (ndim - own)
         length = shape[d]
@@ -236,6 +295,26 @@ cdef int describe(fl_array *to, cnp.ndarray array, int ndim, const cnp.npy_intp 
     if n == 1 and to.stride[0] == 0:
         n = 0
     to.ndim = n
+    return 0
+
+
+cdef int describe(fl_array *to, cnp.ndarray array, int ndim, const cnp.npy_intp *shape, int skip) except -1:
+    return describe_some(to, array, ndim, shape, 0 if skip < 0 else <uint64_t>1 << skip)
+
+
+# An array seen through `shape` as rows of the elements along `axes`, a bit for each.
+cdef int describe_sums(fl_rows *to, cnp.ndarray array, int ndim, const cnp.npy_intp *shape, uint64_t axes) except -1:
+    describe_some(&to.matrix.rows, array, ndim, shape, axes)
+    describe_some(&to.row, array, ndim, shape, ~axes)
+    to.matrix.class_stride = to.row.stride[0] if to.row.ndim == 1 else 0
+    return 0
+
+
+# An array by itself, or none.
+cdef int describe_own(fl_array *to, array) except -1:
+    to.data = NULL
+    if array is not None:
+        describe(to, array, cnp.PyArray_NDIM(array), cnp.PyArray_DIMS(array), -1)
     return 0
 
 
@@ -368,12 +447,117 @@ def rowwise(int loss, bint wide, cnp.ndarray input, int axis, label, dense, upst
     return total.sum, total.weight, total.bad
 
 
+def rowsums(int loss, bint wide, cnp.ndarray shaped, tuple axes, tuple operands, label, labels, number, upstream,
+            weight, tuple params, double scale, bint stream, value, tuple grads, int threads):
+    """Run a kernel of sums over rows along `axes` of arrays broadcast to the shape of `shaped`.
+
+    Returns the sum of the losses, and the first row with a label out of range or -1.
+    """
+    cdef fl_rowsums *job
+    cdef fl_work work
+    cdef fl_partial total
+    cdef int ndim = cnp.PyArray_NDIM(shaped), i
+    cdef cnp.npy_intp *shape = cnp.PyArray_DIMS(shaped)
+    cdef uint64_t along = 0
+    if len(operands) != fl_rowsums_operands[loss]:
+        raise ValueError("wrong number of operands")
+    job = <fl_rowsums *>PyMem_Malloc(sizeof(fl_rowsums))
+    if job == NULL:
+        raise MemoryError
+    try:
+        job.length = 1
+        for axis in axes:
+            along |= <uint64_t>1 << <int>axis
+            job.length *= shape[<int>axis]
+        job.count = cnp.PyArray_SIZE(shaped) // job.length
+        for i in range(len(operands)):
+            describe_sums(&job.operand[i], operands[i], ndim, shape, along)
+        job.grad[0].row.data = NULL
+        for i in range(len(grads)):
+            describe_sums(&job.grad[i], grads[i], ndim, shape, along)
+        describe_own(&job.label, label)
+        describe_own(&job.number, number)
+        describe_own(&job.upstream, upstream)
+        job.labels.row.data = NULL
+        if labels is not None:
+            describe_sums(&job.labels, labels, ndim, shape, along)
+        job.weight = NULL if weight is None else cnp.PyArray_DATA(weight)
+        for i in range(FL_MAX_PARAMS):
+            job.param[i] = params[i] if i < len(params) else 0
+        job.scale = scale
+        job.stream = stream
+        job.value = NULL if value is None else cnp.PyArray_DATA(value)
+        work.tile = table.rowsums[loss][wide]
+        work.job = job
+        work.items = job.count
+        work.cost = job.count * job.length
+        work.tile_items = tile_rows(
+            job.length, job.operand[0].matrix.class_stride != cnp.PyArray_ITEMSIZE(operands[0]))
+        work.scratch = fl_list_scratch(job, 8 if wide else 4)
+        work.threads = threads
+        with nogil:
+            i = fl_run(&work, &total)
+        check(i)
+    finally:
+        PyMem_Free(job)
+    return total.sum, total.bad
+
+
 cdef int64_t tile_rows(int64_t classes, bint apart):
     """Whole groups of 32 rows while they fit a tile, and where rows are handled together; else as many as fit."""
     cdef int64_t rows = FL_TILE // classes
     if rows >= 32 or apart:
         return max(rows - rows % 32, 32)
     return max(rows, 1)
+
+
+cdef void describe_series(fl_series *to, cnp.ndarray array):
+    to.data = <char *>cnp.PyArray_DATA(array)
+    to.dtype = dtype_code(array)
+    to.swapped = cnp.PyArray_ISBYTESWAPPED(array)
+    to.step_stride = cnp.PyArray_STRIDE(array, 0)
+    to.item_stride = cnp.PyArray_STRIDE(array, 1)
+    to.class_stride = cnp.PyArray_STRIDE(array, 2)
+
+
+def sequences(int loss, bint wide, cnp.ndarray input, cnp.ndarray target, cnp.ndarray lengths, int64_t steps,
+              int64_t labels, int64_t blank, bint zero_infinity, bint by_length, double scale, bint stream, value,
+              grad, int threads):
+    """Run a kernel over sequences, (steps, sequences, classes) all three.
+
+    `lengths` is int64, contiguous: of each sequence its length, its target's length and where its target begins; `steps`
+    and `labels` are the largest. Returns the sum of the losses, and the first place of a label out of range or -1.
+    """
+    cdef fl_sequences job
+    cdef fl_work work
+    cdef fl_partial total
+    cdef int i
+    cdef const int64_t *given = <const int64_t *>cnp.PyArray_DATA(lengths)
+    job.all_steps, job.count, job.classes = input.shape[0], input.shape[1], input.shape[2]
+    if lengths.ndim != 2 or lengths.shape[0] != 3 or lengths.shape[1] != job.count:
+        raise ValueError("wrong number of lengths")
+    job.steps, job.labels = steps, labels
+    job.length, job.target_length, job.first = given, given + job.count, given + 2 * job.count
+    describe_series(&job.input, input)
+    describe(&job.target, target, cnp.PyArray_NDIM(target), cnp.PyArray_DIMS(target), -1)
+    job.blank, job.zero_infinity, job.by_length = blank, zero_infinity, by_length
+    job.scale, job.stream = scale, stream
+    job.value = NULL if value is None else cnp.PyArray_DATA(value)
+    job.grad.data = NULL
+    if grad is not None:
+        describe_series(&job.grad, grad)
+    work.tile = table.sequence[loss][wide]
+    work.job = &job
+    work.items = job.count
+    work.tile_items = 1
+    # A label's state takes about as long as four elements.
+    work.cost = job.count * steps * (4 * (labels + 1) + (job.classes if grad is not None else 0))
+    work.scratch = fl_lattice_of(&job).bytes
+    work.threads = threads
+    with nogil:
+        i = fl_run(&work, &total)
+    check(i)
+    return total.sum, total.bad
 
 
 def read_probe(cnp.ndarray array not None, int threads=0):

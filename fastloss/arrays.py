@@ -123,6 +123,11 @@ def is_double(input: Array) -> bool:
     return input.dtype.num == 12  # NPY_DOUBLE
 
 
+def is_real(input: Array) -> bool:
+    """Whether NumPy itself computes in this dtype as fastloss does: float32 or float64."""
+    return input.dtype.num in (11, 12) and input.dtype.isnative
+
+
 def whole_number(value: Any, loss: str, name: str) -> int:
     """An integer parameter; one that no int64 label can equal becomes one that none is."""
     if type(value) is not int:
@@ -161,10 +166,10 @@ def in_two(x: float) -> tuple[float, float]:
 
 def class_axis(input: Array, axis: int, loss: str) -> int:
     """The class axis as a number from 0 on; there is at least one class."""
-    axis = whole_number(axis, loss, "axis")
     ndim = input.ndim
-    if axis == -1 and ndim and input.shape[-1]:
+    if type(axis) is int and axis == -1 and ndim and input.shape[-1]:
         return ndim - 1
+    axis = whole_number(axis, loss, "axis")
     if ndim == 0:
         raise ValueError(f"{loss}: input must have a class axis, has shape ()")
     if not -ndim <= axis < ndim:
@@ -175,6 +180,24 @@ def class_axis(input: Array, axis: int, loss: str) -> int:
     return axis
 
 
+def row_axes(shape: tuple[int, ...], axis: Any, loss: str, name: str) -> tuple[int, ...]:
+    """The axes along which rows lie, as numbers from 0 on, in order; a row has at least one element."""
+    ndim, given = len(shape), axis if isinstance(axis, (tuple, list)) else (axis,)
+    if axis is None:
+        given = range(ndim)
+    found = {whole_number(each, loss, "axis") for each in given}
+    if not found or (ndim == 0 and found <= {0, -1}):
+        return ()
+    if not all(-ndim <= each < ndim for each in found):
+        raise ValueError(f"{loss}: axis is {axis}, out of range for {name} of shape {shape}")
+    axes = tuple(sorted({each % ndim for each in found}))
+    if len(axes) < len(given):
+        raise ValueError(f"{loss}: axis names one axis twice: {axis}")
+    if any(shape[each] == 0 for each in axes):
+        raise ValueError(f"{loss}: {name} has no elements along axis {axis} (shape {shape}): there is no class to a row")
+    return axes
+
+
 def row_shape(input: Array, axis: int) -> tuple[int, ...]:
     """The shape without the class axis."""
     return input.shape[:axis] + input.shape[axis + 1 :]
@@ -182,6 +205,8 @@ def row_shape(input: Array, axis: int) -> tuple[int, ...]:
 
 def check_rows(found: Array, input: Array, axis: int, loss: str, name: str) -> None:
     """Refuse an array that does not have one element per row of classes."""
+    if found.ndim == axis == input.ndim - 1 and found.shape == input.shape[:-1]:  # as almost always
+        return
     wanted = row_shape(input, axis)
     if found.shape == wanted:
         return

@@ -211,9 +211,6 @@ class _ByRow:
     def value(self) -> Any:
         return self._declared.value()
 
-    def grad_hess(self, out: Any = None) -> tuple[Any, Any]:
-        return self._declared.grad_hess(out)
-
     def value_and_grad(self, out: Any = None, grad_output: Any = None) -> tuple[Any, Any]:
         wide = out
         if isinstance(out, (tuple, list)) and len(out) == 2:
@@ -222,7 +219,7 @@ class _ByRow:
         return value, (grad, by_var[..., 0]) if out is None else tuple(out)
 
 
-@loss("pointwise")
+@loss("pointwise", predictions=("input", "var"))
 def gaussian_nll_loss(
     input: ArrayLike,
     target: ArrayLike,

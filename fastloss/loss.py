@@ -25,6 +25,10 @@ class Declaration(Protocol):
     def value_and_grad(self, out: Any = None, grad_output: Any = None) -> tuple[Any, Any]:
         """The loss and its gradient by every prediction."""
 
+
+class TwiceDifferentiable(Declaration, Protocol):
+    """A declaration of a loss that has a Hessian."""
+
     def grad_hess(self, out: Any = None) -> tuple[Any, Any]:
         """Gradient and diagonal Hessian per element, unreduced."""
 
@@ -76,6 +80,7 @@ class Loss(Protocol[P]):
     __name__: str
     name: str
     family: str
+    predictions: tuple[str, ...]
     value_and_grad: Differentiated[P]
     grad_hess: Differentiated[P]
     reference: LazyReference[P]
@@ -126,17 +131,24 @@ def _named(function: Any, of: Callable[..., Any], suffix: str, doc: str, extra: 
 
 
 def loss(
-    family: str, *, grad: bool = True, hess: bool = False, grad_output: bool = False
+    family: str,
+    *,
+    grad: bool = True,
+    hess: bool = False,
+    grad_output: bool = False,
+    predictions: tuple[str, ...] | None = None,
 ) -> Callable[[Callable[P, Declaration]], Loss[P]]:
     """Make a loss from a declaration, and enter it into :data:`LOSSES`.
 
     Parameters
     ----------
-    family : {"pointwise", "rowwise"}
+    family : {"pointwise", "rowwise", "sequence"}
     grad, hess : bool
         Whether it has a gradient, and a Hessian.
     grad_output : bool
         Whether ``value_and_grad`` takes an upstream gradient.
+    predictions : tuple of str, optional
+        The arguments it is differentiated by; the first alone by default.
     """
 
     def decorate(declare: Callable[P, Declaration]) -> Loss[P]:
@@ -153,10 +165,11 @@ def loss(
             return declare(*args, **kwargs).value_and_grad(out, grad_output)
 
         def grad_hess(*args: Any, out: Any = None, **kwargs: Any) -> tuple[Any, Any]:
-            return declare(*args, **kwargs).grad_hess(out)
+            return cast(TwiceDifferentiable, declare(*args, **kwargs)).grad_hess(out)
 
         made: Any = value
         made.name, made.family = name, family
+        made.predictions = (predictions or tuple(inspect.signature(declare).parameters)[:1]) if grad else ()
         made.__signature__ = inspect.signature(declare).replace(return_annotation=Any)
         made.__annotations__ = {**declare.__annotations__, "return": "Any"}
         made.reference = LazyReference[P](name)

@@ -1,196 +1,48 @@
-"""Losses of a margin with a sign -1 or +1: how far a prediction is on the side that the sign asks for."""
+"""The losses of margins over a row of classes: one label, or several."""
 
 from __future__ import annotations
 
+import math
+
 from numpy.typing import ArrayLike
 
-from .arrays import LARGEST, in_two, number_in
+from . import arrays
 from .loss import Declaration, loss
-from .run import Pointwise
+from .run import ONE
+from .run_rowsums import RowSums
 
-__all__ = [
-    "exponential_loss",
-    "hinge_embedding_loss",
-    "hinge_loss",
-    "margin_ranking_loss",
-    "soft_margin_loss",
-    "squared_hinge_loss",
-]
+__all__ = ["multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss"]
 
 
-@loss("pointwise", hess=True)
-def soft_margin_loss(input: ArrayLike, target: ArrayLike, *, reduction: str = "mean") -> Declaration:
-    r"""Logistic loss of signs.
-
-    Per element :math:`\log(1 + e^{-t x})`, as ``torch.nn.functional.soft_margin_loss``, and finite wherever x is.
-
-    Parameters
-    ----------
-    input : array_like
-        Margins; floating.
-    target : array_like
-        -1 and +1, of any floating or signed integer dtype; broadcasts with `input`.
-    reduction : {"mean", "sum", "none"}
-        What to make of the elements: a Python float accumulated in float64, or with "none" the array.
-
-    Returns
-    -------
-    float or ndarray
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :func:`mse_loss`.
-
-    See Also
-    --------
-    torch.nn.functional.soft_margin_loss
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastloss as fl
-    >>> fl.soft_margin_loss([0.0, -1000.0], [1, 1], reduction="none").round(4)
-    array([6.931e-01, 1.000e+03])
-    """
-    return Pointwise("soft_margin_loss", [("input", input)], [("target", target)], reduction=reduction)
-
-
-@loss("pointwise", hess=True)
-def exponential_loss(input: ArrayLike, target: ArrayLike, *, reduction: str = "mean") -> Declaration:
-    r"""Exponential loss of signs: AdaBoost's.
-
-    Per element :math:`e^{-t x}`.
-
-    Parameters
-    ----------
-    input : array_like
-        Margins; floating.
-    target : array_like
-        -1 and +1, of any floating or signed integer dtype; broadcasts with `input`.
-    reduction : {"mean", "sum", "none"}
-        What to make of the elements: a Python float accumulated in float64, or with "none" the array.
-
-    Returns
-    -------
-    float or ndarray
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :func:`mse_loss`.
-
-    See Also
-    --------
-    sklearn.ensemble.GradientBoostingClassifier : its ``loss="exponential"``
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastloss as fl
-    >>> fl.exponential_loss([0.0, 1.0], [1, -1], reduction="none").round(4)
-    array([1.    , 2.7183])
-    """
-    return Pointwise("exponential_loss", [("input", input)], [("target", target)], reduction=reduction)
-
-
-@loss("pointwise")
-def hinge_loss(input: ArrayLike, target: ArrayLike, *, reduction: str = "mean") -> Declaration:
-    r"""Hinge loss of signs.
-
-    Per element :math:`\max(0, 1 - t x)`. Its slope where this is just 0 is taken as 0.
-
-    Parameters
-    ----------
-    input : array_like
-        Margins; floating.
-    target : array_like
-        -1 and +1, of any floating or signed integer dtype; broadcasts with `input`.
-    reduction : {"mean", "sum", "none"}
-        What to make of the elements: a Python float accumulated in float64, or with "none" the array.
-
-    Returns
-    -------
-    float or ndarray
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :func:`mse_loss`.
-
-    See Also
-    --------
-    optax.losses.hinge_loss
-    sklearn.metrics.hinge_loss
-    keras.losses.Hinge
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastloss as fl
-    >>> fl.hinge_loss([0.5, 2.0, 2.0], [1, 1, -1], reduction="none")
-    array([0.5, 0. , 3. ])
-    """
-    return Pointwise("hinge_loss", [("input", input)], [("target", target)], reduction=reduction)
-
-
-@loss("pointwise", hess=True)
-def squared_hinge_loss(input: ArrayLike, target: ArrayLike, *, reduction: str = "mean") -> Declaration:
-    r"""Squared hinge loss of signs.
-
-    Per element :math:`\max(0, 1 - t x)^2`.
-
-    Parameters
-    ----------
-    input : array_like
-        Margins; floating.
-    target : array_like
-        -1 and +1, of any floating or signed integer dtype; broadcasts with `input`.
-    reduction : {"mean", "sum", "none"}
-        What to make of the elements: a Python float accumulated in float64, or with "none" the array.
-
-    Returns
-    -------
-    float or ndarray
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :func:`mse_loss`.
-
-    See Also
-    --------
-    keras.losses.SquaredHinge
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastloss as fl
-    >>> fl.squared_hinge_loss([0.5, 2.0, 2.0], [1, 1, -1], reduction="none")
-    array([0.25, 0.  , 9.  ])
-    """
-    return Pointwise("squared_hinge_loss", [("input", input)], [("target", target)], reduction=reduction)
-
-
-@loss("pointwise")
-def hinge_embedding_loss(
-    input: ArrayLike, target: ArrayLike, margin: float = 1.0, *, reduction: str = "mean"
+@loss("rowwise")
+def multi_margin_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: ArrayLike | None = None,
+    *,
+    reduction: str = "mean",
 ) -> Declaration:
-    r"""Distances small for the sign +1, and beyond a margin for -1.
+    r"""Hinge loss of several classes.
 
-    Per element :math:`x` if t = 1 and :math:`\max(0, m - x)` if t = -1, as
-    ``torch.nn.functional.hinge_embedding_loss``; their sum for any other t.
+    Per row :math:`\frac{w_t}{C} \sum_{j \ne t} \max(0, m - x_t + x_j)^p`, as ``torch.nn.functional.multi_margin_loss``.
 
     Parameters
     ----------
     input : array_like
-        Distances; floating.
+        Scores, floating: ``(N, C)``, or ``(C,)`` for one row.
     target : array_like
-        -1 and +1, of any floating or signed integer dtype; broadcasts with `input`.
+        Class indices of any integer dtype: ``(N,)``, or one for one row.
+    p : int
+        1 or 2.
     margin : float
-        The margin m.
+        How much larger the target's score should be than any other.
+    weight : array_like of shape (C,), optional
+        Factor of each class: a row has its target's.
     reduction : {"mean", "sum", "none"}
-        What to make of the elements: a Python float accumulated in float64, or with "none" the array.
+        What to make of the rows: a Python float accumulated in float64, or with "none" the array. "mean" divides by
+        the number of rows.
 
     Returns
     -------
@@ -198,44 +50,64 @@ def hinge_embedding_loss(
 
     Raises
     ------
-    ValueError, TypeError
-        As :func:`mse_loss`, and if a parameter is not one of those above.
+    ValueError
+        If a shape or a parameter does not fit.
+    IndexError
+        If a label is out of range; the message names the first.
+    TypeError
+        If a dtype is not supported.
 
     See Also
     --------
-    torch.nn.functional.hinge_embedding_loss
+    torch.nn.functional.multi_margin_loss
+    sklearn.metrics.hinge_loss : With the largest other class alone.
+    optax.losses.multiclass_hinge_loss : Likewise.
 
     Examples
     --------
     >>> import numpy as np
     >>> import fastloss as fl
-    >>> fl.hinge_embedding_loss([0.25, 0.25, 3.0], [1, -1, -1], reduction="none")
-    array([0.25, 0.75, 0.  ])
+    >>> round(fl.multi_margin_loss(np.array([[0.1, 0.2, 0.4, 0.8]]), [3]), 6)
+    0.325
     """
-    name = "hinge_embedding_loss"
-    params = in_two(number_in(margin, name, "margin", -LARGEST))
-    return Pointwise(name, [("input", input)], [("target", target)], reduction=reduction, params=params)
+    name = "multi_margin_loss"
+    if p not in (1, 2):
+        raise ValueError(f"{name}: p must be 1 or 2, got {p!r}")
+    margin = arrays.number(margin, name, "margin")
+    if not math.isfinite(margin):
+        raise ValueError(f"{name}: margin must be finite, got {margin!r}")
+    x, t = arrays.floating(input, name, "input"), arrays.labels(target, name, "target")
+    rows = _rows(x, name)
+    if t.ndim > 1 or t.size != rows:
+        raise ValueError(f"{name}: target must have shape ({rows},) for input of shape {x.shape}, has {t.shape}")
+    return RowSums(
+        name, name, [("input", x)], reduction=reduction, label=("target", t), weight=weight,
+        params=(margin, float(p) - 1),
+    )  # fmt: skip
 
 
-@loss("pointwise")
-def margin_ranking_loss(
-    input1: ArrayLike, input2: ArrayLike, target: ArrayLike, margin: float = 0.0, *, reduction: str = "mean"
-) -> Declaration:
-    r"""How far two predictions are from the order that a sign asks for.
+def _rows(x: arrays.Array, name: str) -> int:
+    if x.ndim > 2:
+        raise ValueError(f"{name}: input must be a row of classes or a matrix of such rows, has shape {x.shape}")
+    return len(x) if x.ndim == 2 else 1
 
-    Per element :math:`\max(0, m - t (x_1 - x_2))`, as ``torch.nn.functional.margin_ranking_loss``. It is differentiated
-    by both predictions.
+
+@loss("rowwise")
+def multilabel_margin_loss(input: ArrayLike, target: ArrayLike, *, reduction: str = "mean") -> Declaration:
+    r"""Hinge loss of rows with several labels.
+
+    Per row with labels :math:`T`: :math:`\frac{1}{C} \sum_{t \in T} \sum_{j \notin T} \max(0, 1 - x_t + x_j)`, as
+    ``torch.nn.functional.multilabel_margin_loss``; a label that is listed twice counts twice.
 
     Parameters
     ----------
-    input1, input2 : array_like
-        Predictions; floating. They broadcast.
+    input : array_like
+        Scores, floating: ``(N, C)``, or ``(C,)`` for one row.
     target : array_like
-        +1 where `input1` should be larger, -1 where `input2` should; broadcasts.
-    margin : float
-        By how much, m.
+        Rows of class indices of any signed integer dtype, in the shape of `input`: each row's labels, ended by -1 where
+        they are fewer than classes.
     reduction : {"mean", "sum", "none"}
-        What to make of the elements: a Python float accumulated in float64, or with "none" the array.
+        As for :func:`multi_margin_loss`.
 
     Returns
     -------
@@ -243,25 +115,87 @@ def margin_ranking_loss(
 
     Raises
     ------
-    ValueError, TypeError
-        As :func:`mse_loss`, and if a parameter is not one of those above.
+    ValueError
+        If a shape does not fit.
+    IndexError
+        If a label is neither -1 nor a class, also behind the end; the message names the first.
+    TypeError
+        If a dtype is not supported.
 
     See Also
     --------
-    torch.nn.functional.margin_ranking_loss
+    torch.nn.functional.multilabel_margin_loss
 
     Examples
     --------
     >>> import numpy as np
     >>> import fastloss as fl
-    >>> fl.margin_ranking_loss.value_and_grad([1.0, 2.0], [3.0, 0.0], [1, 1], reduction="sum")
-    (2.0, (array([-1.,  0.]), array([1., 0.])))
+    >>> round(fl.multilabel_margin_loss(np.array([[0.1, 0.2, 0.4, 0.8]]), [[3, 0, -1, 1]]), 6)
+    0.85
     """
-    name = "margin_ranking_loss"
-    return Pointwise(
-        name,
-        [("input1", input1), ("input2", input2)],
-        [("target", target)],
-        reduction=reduction,
-        params=(number_in(margin, name, "margin", -LARGEST),),
+    name = "multilabel_margin_loss"
+    x, t = arrays.floating(input, name, "input"), arrays.labels(target, name, "target")
+    _rows(x, name)
+    if t.shape != x.shape and not (x.size == t.size == 1 and max(x.ndim, t.ndim) == 1):
+        raise ValueError(f"{name}: target must have the shape of input, {x.shape}, has {t.shape}")
+    return RowSums(
+        name, "multi_margin_loss", [("input", x)], reduction=reduction, labels=("target", t.reshape(x.shape)),
+        params=(1.0, 0.0),
+    )  # fmt: skip
+
+
+@loss("rowwise")
+def multilabel_soft_margin_loss(
+    input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, *, reduction: str = "mean"
+) -> Declaration:
+    r"""Binary cross entropy of the logits of a row, averaged over its classes.
+
+    Per row :math:`\frac{1}{C} \sum_j w_j [(1 - t_j) \operatorname{softplus}(x_j) + t_j \operatorname{softplus}(-x_j)]`,
+    as ``torch.nn.functional.multilabel_soft_margin_loss``, finite for every finite logit.
+
+    Parameters
+    ----------
+    input : array_like
+        Logits, floating, with the classes along the last axis.
+    target : array_like
+        Probabilities, or labels 0 and 1 of any integer dtype or bool; broadcasts with `input`.
+    weight : array_like, optional
+        Factor of each element; broadcasts, so that one per class fits.
+    reduction : {"mean", "sum", "none"}
+        As for :func:`multi_margin_loss`.
+
+    Returns
+    -------
+    float or ndarray
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast or `reduction` is none of the three.
+    TypeError
+        If a dtype is not supported.
+
+    See Also
+    --------
+    torch.nn.functional.multilabel_soft_margin_loss
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastloss as fl
+    >>> x, t = np.array([[0.0, 3.0], [-1000.0, 0.0]]), np.array([[1, 1], [0, 1]])
+    >>> fl.multilabel_soft_margin_loss(x, t, reduction="none").round(4)
+    array([0.3709, 0.3466])
+    """
+    name = "multilabel_soft_margin_loss"
+    x = arrays.floating(input, name, "input")
+    given = (("target", target), ("weight", ONE if weight is None else weight))
+    others = [(each, arrays.numeric(value, name, each)) for each, value in given]
+    if x.ndim == 0:
+        raise ValueError(f"{name}: input must have a class axis, has shape ()")
+    for each, found in others:
+        if found.ndim > x.ndim:
+            raise ValueError(f"{name}: {each} has more axes than input: shape {found.shape}, input {x.shape}")
+    return RowSums(
+        name, name, [("input", x)], others, reduction=reduction, params=(float(x.shape[-1]),)
     )

@@ -1,4 +1,7 @@
-"""The rowwise losses: one number per row of classes, along any axis; of softmax's own functions see softmax.py."""
+"""Cross entropy and its relatives: one number per row of classes, along any axis.
+
+Softmax's own functions are in softmax.py.
+"""
 
 from __future__ import annotations
 
@@ -99,6 +102,14 @@ def cross_entropy(
     TypeError
         If a dtype is not supported.
 
+    See Also
+    --------
+    torch.nn.functional.cross_entropy
+    optax.losses.softmax_cross_entropy_with_integer_labels
+    optax.losses.softmax_cross_entropy : of probabilities
+    sklearn.metrics.log_loss : from probabilities
+    keras.losses.SparseCategoricalCrossentropy : with ``from_logits=True``
+
     Examples
     --------
     >>> import numpy as np
@@ -173,6 +184,10 @@ def nll_loss(
     ValueError, IndexError, TypeError
         As :func:`cross_entropy`.
 
+    See Also
+    --------
+    torch.nn.functional.nll_loss
+
     Examples
     --------
     >>> import numpy as np
@@ -217,6 +232,11 @@ def selective_log_softmax(input: ArrayLike, target: ArrayLike, *, axis: int = -1
     ValueError, IndexError, TypeError
         As :func:`cross_entropy`.
 
+    See Also
+    --------
+    trl.trainer.utils.selective_log_softmax
+    torch.nn.functional.log_softmax : and a gather
+
     Examples
     --------
     >>> import numpy as np
@@ -256,6 +276,8 @@ def perplexity(
 ) -> Declaration:
     r"""Perplexity: the exponential of the mean cross entropy of the rows that count.
 
+    Of the n rows that count :math:`\exp\left(\frac{1}{n} \sum_i (\operatorname{lse}_i - x_{i,t_i})\right)`.
+
     Parameters
     ----------
     input : array_like
@@ -278,6 +300,11 @@ def perplexity(
     ------
     ValueError, IndexError, TypeError
         As :func:`cross_entropy`.
+
+    See Also
+    --------
+    torchmetrics.text.Perplexity
+    torch.nn.functional.cross_entropy : its logarithm
 
     Examples
     --------
@@ -332,6 +359,11 @@ def entropy(
     ------
     ValueError, TypeError
         As :func:`cross_entropy`.
+
+    See Also
+    --------
+    scipy.stats.entropy : from probabilities
+    torch.distributions.Categorical : its ``entropy()``
 
     Notes
     -----

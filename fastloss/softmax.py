@@ -57,6 +57,12 @@ def logsumexp(input: ArrayLike, axis: int = -1, keepdims: bool = False) -> Decla
     ValueError, TypeError
         As :func:`cross_entropy`.
 
+    See Also
+    --------
+    torch.logsumexp
+    scipy.special.logsumexp
+    jax.nn.logsumexp
+
     Examples
     --------
     >>> import numpy as np
@@ -90,6 +96,12 @@ def softmax(input: ArrayLike, axis: int = -1) -> Declaration:
     ValueError, TypeError
         As :func:`cross_entropy`.
 
+    See Also
+    --------
+    torch.nn.functional.softmax
+    scipy.special.softmax
+    jax.nn.softmax
+
     Examples
     --------
     >>> import numpy as np
@@ -120,6 +132,12 @@ def log_softmax(input: ArrayLike, axis: int = -1) -> Declaration:
     ------
     ValueError, TypeError
         As :func:`cross_entropy`.
+
+    See Also
+    --------
+    torch.nn.functional.log_softmax
+    scipy.special.log_softmax
+    jax.nn.log_softmax
 
     Examples
     --------
@@ -163,6 +181,13 @@ class _Score(Rowwise):
 def score(input: ArrayLike, target: ArrayLike, *, ignore_index: int = -100, axis: int = -1) -> Declaration:
     r"""All that evaluation asks of each row, from one read of the logits.
 
+    Per row
+
+    .. math:: \log p_t, \quad -\sum_j p_j \log p_j, \quad |\{j : x_j > x_t\}|, \quad \operatorname{argmax}_j x_j,
+              \quad \log \sum_j e^{x_j},
+
+    with p the softmax of the logits x; ties count by class.
+
     Parameters
     ----------
     input : array_like
@@ -183,6 +208,12 @@ def score(input: ArrayLike, target: ArrayLike, *, ignore_index: int = -100, axis
     ------
     ValueError, IndexError, TypeError
         As :func:`cross_entropy`.
+
+    See Also
+    --------
+    selective_log_softmax : the first alone
+    entropy : the second alone
+    cross_entropy
 
     Examples
     --------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from cases import ALL, CASES, samples, strided
@@ -16,21 +18,27 @@ from fastloss.loss import LOSSES
 def test_gradient_is_the_reference(loss: str, variant: int, name: str, isa: str) -> None:
     function = LOSSES[loss]
     for arguments, terms, _, scale, _ in samples(loss, variant, name, function.family):
-        predictions = [arguments[key] for key in CASES[loss].predictions]
-        scales = scale if isinstance(scale, tuple) else (scale,) * len(predictions)
         only_value = {key: value for key, value in arguments.items() if key != "grad_output"}
         for reduction in reductions(function):
             value, grad = function.value_and_grad(**arguments, **reduction)
             assert_same(value, function(**only_value, **reduction))
             divisor = terms.denominator if reduction.get("reduction") == "mean" else 1.0
             _, expected = function.reference.value_and_grad(**arguments, **reduction)
-            grads, expecteds = (each if isinstance(each, tuple) else (each,) for each in (grad, expected))
-            for got, want, by, size in zip(grads, expecteds, predictions, scales, strict=True):
-                assert got.dtype == np.asarray(by).dtype
-                assert_ulp(got, want, owed(isa), scale=np.divide(size, divisor) if divisor else 0.0)
+            for got, want, terms_of, key in zip(*each_prediction(loss, grad, expected, scale), strict=True):
+                assert got.dtype == arguments[key].dtype
+                assert_ulp(got, want, owed(isa), scale=np.divide(terms_of, divisor) if divisor else 0.0)
         for turned in strided(arguments):
             total = {"reduction": "sum"} if reductions(function)[0] else {}
-            assert_ulp(function.value_and_grad(**turned, **total)[1], terms.grads[0], owed(isa), scale=scale)
+            grad = function.value_and_grad(**turned, **total)[1]
+            for got, want, terms_of, _ in zip(*each_prediction(loss, grad, terms.grads, scale), strict=True):
+                assert_ulp(got, want, owed(isa), scale=terms_of)
+
+
+def each_prediction(loss: str, grad: Any, expected: Any, scale: Any) -> tuple[Any, ...]:
+    """Gradients, what they should be, the magnitude of their terms, and the names, all in tuples."""
+    names = CASES[loss].predicted
+    scales = scale if isinstance(scale, tuple) else (scale,) * len(names)
+    return *(each if isinstance(each, tuple) else (each,) for each in (grad, expected)), scales, names
 
 
 @every_isa

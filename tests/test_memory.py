@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 import textwrap
@@ -25,15 +26,12 @@ def test_nothing_of_the_logits_size_in_numpy(name, dtype_name):
     options = {"reduction": "mean"} if reductions(LOSSES[name])[0] else {}
     for variant in CASES[name].variants:
         arguments = CASES[name].draw(variant, np.random.default_rng(0), shape, dtype_name)
-        predictions = [arguments[key] for key in CASES[name].predictions]
-
-        def run(outs, arguments=arguments):
-            LOSSES[name].value_and_grad(**arguments, **options, out=outs if len(outs) > 1 else outs[0])
-
-        run(tuple(each.copy() for each in predictions))
+        outputs = tuple(arguments[key] for key in CASES[name].predicted)
+        outputs = outputs if len(outputs) > 1 else outputs[0]
+        LOSSES[name].value_and_grad(**arguments, **options, out=copy.deepcopy(outputs))
         tracemalloc.start()
         try:
-            run(tuple(predictions))
+            LOSSES[name].value_and_grad(**arguments, **options, out=outputs)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

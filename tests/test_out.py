@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 import pytest
 from cases import CASES
@@ -25,19 +27,29 @@ def test_out_is_written_and_returned(name, dtype_name, classes):
     for variant in range(len(CASES[name].variants)):
         arguments = drawn(name, dtype_name, variant, classes)
         value, grad = LOSSES[name].value_and_grad(**arguments)
-        grads = grad if isinstance(grad, tuple) else (grad,)
-        wide = [np.zeros([2 * length for length in each.shape], each.dtype) for each in grads]
-        own = {key: np.copy(arguments[key]) for key in CASES[name].predictions}
-        for call, outs in (
-            (arguments, [np.full_like(each, 7) for each in grads]),
-            (arguments, [each[(..., *[slice(None, None, -2)] * each.ndim)] for each in wide]),
-            ({**arguments, **own}, list(own.values())),
-        ):
-            for _ in range(2 if call is arguments else 1):  # fresh, then reused
-                got = LOSSES[name].value_and_grad(**call, out=tuple(outs) if len(outs) > 1 else outs[0])
-                returned = got[1] if len(outs) > 1 else (got[1],)
-                assert all(each is out for each, out in zip(returned, outs, strict=True))
-                assert_same(got, (value, grad))
+        out = each_of(grad, lambda grad: np.full_like(grad, 7))
+        for _ in range(2):  # fresh, then reused
+            got = LOSSES[name].value_and_grad(**arguments, out=out)
+            assert all(map(operator.is_, flat(got[1]), flat(out)))
+            assert_same(got, (value, grad))
+        strided = each_of(grad, lambda grad: np.zeros((140, 2 * classes), grad.dtype)[::2, ::-2])
+        got = LOSSES[name].value_and_grad(**arguments, out=strided)
+        assert all(map(operator.is_, flat(got[1]), flat(strided)))
+        assert_same(got, (value, grad))
+        own = {key: arguments[key].copy() for key in CASES[name].predicted}
+        places = tuple(own.values())
+        got = LOSSES[name].value_and_grad(**{**arguments, **own}, out=places if len(own) > 1 else places[0])
+        assert all(map(operator.is_, flat(got[1]), places))
+        assert_same(got, (value, grad))
+
+
+def flat(gradients):
+    return gradients if isinstance(gradients, tuple) else (gradients,)
+
+
+def each_of(gradients, function):
+    """What a function makes of a gradient, or of each of several."""
+    return tuple(map(function, gradients)) if isinstance(gradients, tuple) else function(gradients)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

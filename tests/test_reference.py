@@ -38,25 +38,43 @@ def drawn(name, variant):
     shape = (13,) if LOSSES[name].family == "pointwise" else (3, 4)
     arguments = case.draw(case.variants[variant], rng, shape, "float64")
     # where there is no 0, every reference is differentiable
-    arguments["input"] = rng.uniform(0.1, 0.9, shape) if "from_logits" in arguments else rng.normal(size=shape)
+    for key in case.predicted:
+        arguments[key] = rng.uniform(0.1, 0.9, shape) if "from_logits" in arguments else rng.normal(size=shape)
     if "target" in arguments and LOSSES[name].family == "pointwise":
         arguments["target"] = rng.random(shape)
     return arguments
 
 
-@pytest.mark.parametrize(("name", "variant"), [case for case in ALL if case[0] in DIFFERENTIABLE])
+ORDINARY = [case for case in ALL if case[0] in DIFFERENTIABLE and LOSSES[case[0]].family != "sequence"]
+
+
+@pytest.mark.parametrize(("name", "variant"), ORDINARY)
 def test_gradient(name, variant):
     arguments = drawn(name, variant)
-    x, definition = arguments.pop("input"), reference.get(name)
+    definition = reference.get(name)
+    grads = definition.terms(**arguments).grads
     upstream = arguments.pop("grad_output", 1.0)
+    for key, grad in zip(CASES[name].predicted, grads, strict=True):
+
+        def total(moved, key=key):
+            return np.sum(definition.terms(**{**arguments, key: moved}).value * upstream)
+
+        np.testing.assert_allclose(grad, central(total, arguments[key], 1), rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("variant", range(len(CASES["ctc_loss"].variants)))
+@pytest.mark.parametrize("shape", [(7, 3, 4), (5, 6)])
+def test_gradient_of_ctc_is_by_the_logits(variant, shape):
+    case, rng = CASES["ctc_loss"], np.random.default_rng(3)
+    arguments = case.draw(case.variants[variant], rng, shape, "float64")
+    arguments.pop("log_probs")
+    log_softmax, definition = reference.get("log_softmax"), reference.get("ctc_loss")
+    x = rng.normal(size=shape)
 
     def total(moved):
-        return np.sum(definition.terms(moved, **arguments).value * upstream)
+        return definition(log_softmax(moved), **arguments, reduction="sum")
 
-    if np.ndim(upstream):
-        [grad] = definition.terms(x, **arguments, grad_output=upstream).grads
-    else:
-        [grad] = definition.terms(x, **arguments).grads
+    _, grad = definition.value_and_grad(log_softmax(x), **arguments, reduction="sum")
     np.testing.assert_allclose(grad, central(total, x, 1), rtol=1e-8, atol=1e-9)
 
 

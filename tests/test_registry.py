@@ -37,7 +37,7 @@ class TestLoss:
         assert getattr(fastloss, name) is LOSSES[name]
         assert name in fastloss.__all__
         assert LOSSES[name].name == LOSSES[name].__name__ == name
-        assert LOSSES[name].family in ("pointwise", "rowwise")
+        assert LOSSES[name].family in ("pointwise", "rowwise", "sequence")
 
     def test_is_a_function_that_pickles_by_name(self, name):
         assert inspect.isfunction(LOSSES[name])
@@ -82,3 +82,5 @@ class TestLoss:
         terms = loss.reference.terms(**case.draw(case.variants[0], np.random.default_rng(0), shape, "float64"))
         assert hasattr(loss, "value_and_grad") == bool(terms.grads)
         assert hasattr(loss, "grad_hess") == (terms.hess is not None)
+        assert len(loss.predictions) == len(terms.grads)
+        assert set(loss.predictions) <= set(inspect.signature(loss).parameters)

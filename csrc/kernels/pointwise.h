@@ -17,4 +17,4 @@ typedef struct {
 #include "regression.h"
 #include "likelihood.h"
 #include "binary.h"
-#include "margin.h"
+#include "signed.h"

@@ -2,22 +2,24 @@
 
 /* What the scan has found, per lane; as R(scan). */
 typedef struct {
-    real max[LANES];
-    real base[LANES], k[LANES], magic[LANES], low[LANES], top[LANES]; /* the units */
-    double count[LANES], rest[LANES], tilt[LANES];
-    int32_t first[LANES], ahead[LANES];
+    real max[R(most_lanes)];
+    real base[R(most_lanes)], k[R(most_lanes)], magic[R(most_lanes)], low[R(most_lanes)],
+        top[R(most_lanes)]; /* the units */
+    double count[R(most_lanes)], rest[R(most_lanes)], tilt[R(most_lanes)];
+    int32_t first[R(most_lanes)], ahead[R(most_lanes)];
 } R(scans);
 
 /* What a group's rows hand to their classes, per lane. */
 typedef struct {
-    real factor[LANES], offset[LANES], top[LANES], others[LANES], curve[LANES], bend[LANES], at_target[LANES];
+    real factor[R(most_lanes)], offset[R(most_lanes)], top[R(most_lanes)], others[R(most_lanes)], curve[R(most_lanes)],
+        bend[R(most_lanes)], at_target[R(most_lanes)];
 } R(lane_coefficients);
 
-FL_INLINE R(unit) R(lane_unit)(const R(scans) *s, int l) {
+FL_INLINE R(unit) R(lane_unit)(const R(scans) *s, int64_t l) {
     return (R(unit)){s->base[l], s->k[l], s->magic[l], s->low[l], s->top[l]};
 }
 
-FL_INLINE void R(set_unit)(R(scans) *s, int l, real max) {
+FL_INLINE void R(set_unit)(R(scans) *s, int64_t l, real max) {
     R(unit) unit = R(unit_of)(max);
     s->max[l] = max;
     s->base[l] = unit.base, s->k[l] = unit.k, s->magic[l] = unit.magic, s->low[l] = unit.low, s->top[l] = unit.top;
@@ -26,8 +28,8 @@ FL_INLINE void R(set_unit)(R(scans) *s, int l, real max) {
 /* What is subtracted from a row's logits to give d: m, or 0 where all are masked. */
 FL_INLINE real R(shift_of)(real max) { return max == -REAL_INF ? 0 : max; }
 
-FL_INLINE R(summary)
-    R(summarise)(const R(scans) *s, const R(group) *g, const real *picked, const real *dot, const real *mass, int l) {
+FL_INLINE R(summary) R(summarise)(const R(scans) *s, const R(group) *g, const real *picked, const real *dot,
+                                  const real *mass, int64_t l) {
     double others = s->rest[l] + (s->count[l] - 1) * (double)s->top[l];
     return (R(summary)){s->max[l],        s->top[l], s->max[l] == REAL_INF ? REAL_NAN : (real)others,
                         (real)s->tilt[l], picked[l], g->weight[l],
@@ -39,17 +41,20 @@ FL_INLINE R(summary)
 FL_INLINE void R(finish_lanes)(const R(scans) *s, const R(group) *g, const real *picked, const real *dot,
                                const real *mass, const R(row_params) *p, R(rowwise_kernel) kernel, int hands_on,
                                real *value, R(lane_coefficients) *lanes) {
-    FL_SIMD
-    for (int l = 0; l < LANES; l++) {
-        R(summary) summary = R(summarise)(s, g, picked, dot, mass, l);
-        R(coefficients) k = {0, 0, 0, 0, 0, 0, 0};
-        real found = kernel.finish(&summary, p, &k);
-        value[l] = g->active[l] ? found : 0;
-        if (hands_on) {
-            lanes->factor[l] = k.factor, lanes->offset[l] = k.offset, lanes->at_target[l] = k.at_target;
-        }
-        if (hands_on > 1) {
-            lanes->others[l] = k.others, lanes->top[l] = k.top, lanes->curve[l] = k.curve, lanes->bend[l] = k.bend;
+    for (int64_t first = 0; first < g->lanes; first += LANES) {
+        FL_SIMD
+        for (int i = 0; i < LANES; i++) {
+            const int64_t l = first + i;
+            R(summary) summary = R(summarise)(s, g, picked, dot, mass, l);
+            R(coefficients) k = {0, 0, 0, 0, 0, 0, 0};
+            real found = kernel.finish(&summary, p, &k);
+            value[l] = g->active[l] ? found : 0;
+            if (hands_on) {
+                lanes->factor[l] = k.factor, lanes->offset[l] = k.offset, lanes->at_target[l] = k.at_target;
+            }
+            if (hands_on > 1) {
+                lanes->others[l] = k.others, lanes->top[l] = k.top, lanes->curve[l] = k.curve, lanes->bend[l] = k.bend;
+            }
         }
     }
 }

@@ -9,6 +9,12 @@ typedef struct {
 
 enum { R(panel_size) = LANES * FL_NARROW };
 
+/* How many rows of so many classes are taken together. */
+FL_INLINE int64_t R(lanes_for)(int64_t classes) {
+    int64_t lanes = R(panel_size) / classes;
+    return lanes >= R(most_lanes) ? R(most_lanes) : lanes > LANES ? lanes - lanes % LANES : LANES;
+}
+
 #if FL_SHUFFLE
 #if REAL_BITS == 32
 typedef float R(four) __attribute__((vector_size(16)));
@@ -53,105 +59,73 @@ FL_INLINE void R(transpose)(const real *from, int64_t from_step, int64_t rows, i
 
 #if FL_SHUFFLE && REAL_BITS == 32
 /* The same for whole groups of float, a vector of rows at a time: row 4 k + i of them in the k-th four of vector i. */
-typedef float r32_wide __attribute__((vector_size(FL_VECTOR)));
 enum { r32_width = FL_VECTOR / 4 };
 
 typedef struct {
-    r32_wide a, b, c, d;
+    fl_wide a, b, c, d;
 } r32_wides;
 
 /* Within each four, as R(transpose_four). */
 FL_INLINE r32_wides r32_transpose_fours(r32_wides v) {
     enum { w = r32_width };
-    r32_wide ab = FL_FOURS(v.a, v.b, 0, w, 1, w + 1), AB = FL_FOURS(v.a, v.b, 2, w + 2, 3, w + 3);
-    r32_wide cd = FL_FOURS(v.c, v.d, 0, w, 1, w + 1), CD = FL_FOURS(v.c, v.d, 2, w + 2, 3, w + 3);
+    fl_wide ab = FL_FOURS(v.a, v.b, 0, w, 1, w + 1), AB = FL_FOURS(v.a, v.b, 2, w + 2, 3, w + 3);
+    fl_wide cd = FL_FOURS(v.c, v.d, 0, w, 1, w + 1), CD = FL_FOURS(v.c, v.d, 2, w + 2, 3, w + 3);
     return (r32_wides){FL_FOURS(ab, cd, 0, 1, w, w + 1), FL_FOURS(ab, cd, 2, 3, w + 2, w + 3),
                        FL_FOURS(AB, CD, 0, 1, w, w + 1), FL_FOURS(AB, CD, 2, 3, w + 2, w + 3)};
 }
 
-/* A vector of the fours at from, from + step, ..., and back. */
-FL_INLINE r32_wide r32_join_fours(const float *from, int64_t step) {
-    r32_four four[r32_width / 4];
-    for (int k = 0; k < r32_width / 4; k++)
-        memcpy(&four[k], from + k * step, sizeof four[k]);
-#if FL_VECTOR == 64
-    return __builtin_shufflevector(__builtin_shufflevector(four[0], four[1], 0, 1, 2, 3, 4, 5, 6, 7),
-                                   __builtin_shufflevector(four[2], four[3], 0, 1, 2, 3, 4, 5, 6, 7), 0, 1, 2, 3, 4, 5,
-                                   6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-#elif FL_VECTOR == 32
-    return __builtin_shufflevector(four[0], four[1], 0, 1, 2, 3, 4, 5, 6, 7);
-#else
-    return four[0];
-#endif
-}
-
-FL_INLINE void r32_part_fours(r32_wide v, float *to, int64_t step) {
-    r32_four four = __builtin_shufflevector(v, v, 0, 1, 2, 3);
-    memcpy(to, &four, sizeof four);
-#if FL_VECTOR >= 32
-    four = __builtin_shufflevector(v, v, 4, 5, 6, 7);
-    memcpy(to + step, &four, sizeof four);
-#endif
-#if FL_VECTOR == 64
-    four = __builtin_shufflevector(v, v, 8, 9, 10, 11);
-    memcpy(to + 2 * step, &four, sizeof four);
-    four = __builtin_shufflevector(v, v, 12, 13, 14, 15);
-    memcpy(to + 3 * step, &four, sizeof four);
-#endif
-}
-
-/* LANES rows of n >= 4 classes to a panel; the last four classes may overlap with those before. */
-FL_INLINE void r32_transpose_rows(const float *from, int64_t step, int64_t n, float *panel) {
+/* Whole LANES of rows, of n >= 4 classes, to a panel; the last four classes may overlap with those before. */
+FL_INLINE void r32_transpose_rows(const float *from, int64_t step, int64_t rows, int64_t n, float *panel) {
     for (int64_t j = 0; j < n; j = j + 4 < n && j + 8 > n ? n - 4 : j + 4)
-        for (int64_t i = 0; i < LANES; i += r32_width) {
+        for (int64_t i = 0; i < rows; i += r32_width) {
             const float *at = from + i * step + j;
-            r32_wides v = r32_transpose_fours((r32_wides){
-                r32_join_fours(at, 4 * step), r32_join_fours(at + step, 4 * step),
-                r32_join_fours(at + 2 * step, 4 * step), r32_join_fours(at + 3 * step, 4 * step)});
-            memcpy(panel + j * LANES + i, &v.a, sizeof v.a);
-            memcpy(panel + (j + 1) * LANES + i, &v.b, sizeof v.b);
-            memcpy(panel + (j + 2) * LANES + i, &v.c, sizeof v.c);
-            memcpy(panel + (j + 3) * LANES + i, &v.d, sizeof v.d);
+            r32_wides v = r32_transpose_fours(
+                (r32_wides){fl_join_fours(at, 4 * step), fl_join_fours(at + step, 4 * step),
+                            fl_join_fours(at + 2 * step, 4 * step), fl_join_fours(at + 3 * step, 4 * step)});
+            memcpy(panel + j * rows + i, &v.a, sizeof v.a);
+            memcpy(panel + (j + 1) * rows + i, &v.b, sizeof v.b);
+            memcpy(panel + (j + 2) * rows + i, &v.c, sizeof v.c);
+            memcpy(panel + (j + 3) * rows + i, &v.d, sizeof v.d);
         }
 }
 
 /* And back, to rows that follow one another. */
-FL_INLINE void r32_transpose_classes(const float *panel, int64_t n, float *to) {
-    for (int64_t i = 0; i < LANES; i += r32_width)
+FL_INLINE void r32_transpose_classes(const float *panel, int64_t rows, int64_t n, float *to) {
+    for (int64_t i = 0; i < rows; i += r32_width)
         for (int64_t j = 0; j < n; j = j + 4 < n && j + 8 > n ? n - 4 : j + 4) {
             r32_wides v;
-            memcpy(&v.a, panel + j * LANES + i, sizeof v.a);
-            memcpy(&v.b, panel + (j + 1) * LANES + i, sizeof v.b);
-            memcpy(&v.c, panel + (j + 2) * LANES + i, sizeof v.c);
-            memcpy(&v.d, panel + (j + 3) * LANES + i, sizeof v.d);
+            memcpy(&v.a, panel + j * rows + i, sizeof v.a);
+            memcpy(&v.b, panel + (j + 1) * rows + i, sizeof v.b);
+            memcpy(&v.c, panel + (j + 2) * rows + i, sizeof v.c);
+            memcpy(&v.d, panel + (j + 3) * rows + i, sizeof v.d);
             v = r32_transpose_fours(v);
-            r32_part_fours(v.a, to + i * n + j, 4 * n);
-            r32_part_fours(v.b, to + (i + 1) * n + j, 4 * n);
-            r32_part_fours(v.c, to + (i + 2) * n + j, 4 * n);
-            r32_part_fours(v.d, to + (i + 3) * n + j, 4 * n);
+            fl_part_fours(v.a, to + i * n + j, 4 * n);
+            fl_part_fours(v.b, to + (i + 1) * n + j, 4 * n);
+            fl_part_fours(v.c, to + (i + 2) * n + j, 4 * n);
+            fl_part_fours(v.d, to + (i + 3) * n + j, 4 * n);
         }
 }
 #endif
 
-/* A group's rows of n classes to a panel, and back. */
-FL_INLINE void R(rows_to_panel)(const real *from, int64_t step, int64_t rows, int64_t n, real *panel) {
+/* A group's rows of n classes to a panel with step `lanes`, and back. */
+FL_INLINE void R(rows_to_panel)(const real *from, int64_t step, int64_t rows, int64_t n, int lanes, real *panel) {
 #if FL_SHUFFLE && REAL_BITS == 32
-    if (rows == LANES && n >= 4) {
-        r32_transpose_rows(from, step, n, panel);
+    if (rows == lanes && n >= 4) {
+        r32_transpose_rows(from, step, rows, n, panel);
         return;
     }
 #endif
-    R(transpose)(from, step, rows, n, panel, LANES);
+    R(transpose)(from, step, rows, n, panel, lanes);
 }
 
-FL_INLINE void R(panel_to_rows)(const real *panel, int64_t rows, int64_t n, real *to) {
+FL_INLINE void R(panel_to_rows)(const real *panel, int lanes, int64_t rows, int64_t n, real *to) {
 #if FL_SHUFFLE && REAL_BITS == 32
-    if (rows == LANES && n >= 4) {
-        r32_transpose_classes(panel, n, to);
+    if (rows == lanes && n >= 4) {
+        r32_transpose_classes(panel, rows, n, to);
         return;
     }
 #endif
-    R(transpose)(panel, LANES, n, rows, to, n);
+    R(transpose)(panel, lanes, n, rows, to, n);
 }
 
 /* Whether a group's rows lie side by side, so that a class of them is one piece of memory. */
@@ -160,17 +134,19 @@ FL_INLINE int R(is_side_by_side)(const fl_matrix *m, fl_run_at here, int64_t row
 }
 
 /* n <= FL_NARROW classes from class j on of the group's rows. `flat` and `buffer` hold panel_size each. */
-FL_NOINLINE R(panel) R(load_panel)(const fl_matrix *m, int64_t first, int64_t rows, int64_t j, int64_t n, real softcap,
-                                   real *flat, real *buffer) {
+FL_NOINLINE R(panel)
+    R(load_panel)(const fl_matrix *m, const R(group) *g, int64_t j, int64_t n, real softcap, real *flat, real *buffer) {
+    const int64_t first = g->first, rows = g->rows;
+    const int lanes = g->lanes;
     fl_run_at here = fl_locate(&m->rows, first);
     int64_t item = fl_itemsize(m->rows.dtype), stride = m->class_stride;
     int dtype = m->rows.dtype, swapped = m->rows.swapped;
     if (R(is_side_by_side)(m, here, rows)) {
         const char *at = here.at + j * stride;
-        if (rows == LANES && softcap == 0 && stride % item == 0 && R(is_direct)(dtype, at, item, swapped))
+        if (rows == lanes && softcap == 0 && stride % item == 0 && R(is_direct)(dtype, at, item, swapped))
             return (R(panel)){(const real *)(const void *)at, stride / item};
         for (int64_t c = 0; c < n; c++)
-            R(load)(dtype, at + c * stride, item, swapped, rows, buffer + c * LANES);
+            R(load)(dtype, at + c * stride, item, swapped, rows, buffer + c * lanes);
     } else {
         const real *from = flat;
         int64_t from_step = n;
@@ -186,30 +162,32 @@ FL_NOINLINE R(panel) R(load_panel)(const fl_matrix *m, int64_t first, int64_t ro
             for (int64_t l = 0; l < rows; l++)
                 R(load)(dtype, fl_locate(&m->rows, first + l).at + j * stride, stride, swapped, n, flat + l * n);
         }
-        R(rows_to_panel)(from, from_step, rows, n, buffer);
+        R(rows_to_panel)(from, from_step, rows, n, lanes, buffer);
     }
-    if (rows < LANES)
+    if (rows < lanes)
         for (int64_t c = 0; c < n; c++)
-            for (int64_t l = rows; l < LANES; l++)
-                buffer[c * LANES + l] = 0;
+            for (int64_t l = rows; l < lanes; l++)
+                buffer[c * lanes + l] = 0;
     if (softcap != 0)
-        R(cap)(buffer, n * LANES, softcap);
-    return (R(panel)){buffer, LANES};
+        R(cap)(buffer, n * lanes, softcap);
+    return (R(panel)){buffer, lanes};
 }
 
-/* The other way: a panel with step LANES to the group's rows. */
-FL_NOINLINE void R(store_panel)(const fl_matrix *m, int64_t first, int64_t rows, int64_t j, int64_t n,
-                                const real *panel, real *flat, int stream) {
+/* The other way: a panel with step g->lanes to the group's rows. */
+FL_NOINLINE void R(store_panel)(const fl_matrix *m, const R(group) *g, int64_t j, int64_t n, const real *panel,
+                                real *flat, int stream) {
+    const int64_t first = g->first, rows = g->rows;
+    const int lanes = g->lanes;
     fl_run_at here = fl_locate(&m->rows, first);
     int64_t item = fl_itemsize(m->rows.dtype), stride = m->class_stride;
     int dtype = m->rows.dtype, swapped = m->rows.swapped;
     if (R(is_side_by_side)(m, here, rows)) {
         for (int64_t c = 0; c < n; c++)
             /* Not past the cache: as many streams as classes would break each other's lines up. */
-            R(store)(dtype, here.at + (j + c) * stride, item, swapped, rows, panel + c * LANES, 0);
+            R(store)(dtype, here.at + (j + c) * stride, item, swapped, rows, panel + c * lanes, 0);
         return;
     }
-    R(panel_to_rows)(panel, rows, n, flat);
+    R(panel_to_rows)(panel, lanes, rows, n, flat);
     if (here.run >= rows && stride == item && here.stride == n * item) {
         R(store)(dtype, here.at + j * stride, item, swapped, rows * n, flat, stream);
         return;

@@ -28,7 +28,9 @@ typedef struct {
     real *value, *hess, (*grad)[FL_BLOCK];
 } R(pointwise_made);
 
-enum { R(pointwise_step) = 128 }; /* elements between two requests for memory that comes later; a block holds whole steps */
+enum {
+    R(pointwise_step) = 64
+}; /* elements between two requests for memory that comes later; a block holds whole steps */
 
 /* The loop over n elements, whole steps of them. Nothing in it is an array, so that a step becomes one vector loop. */
 FL_INLINE bits_t R(pointwise_block)(R(pointwise_kernel) *kernel, int operands, int grads, int mode,
@@ -40,10 +42,11 @@ FL_INLINE bits_t R(pointwise_block)(R(pointwise_kernel) *kernel, int operands, i
     bits_t refused = 0;
     for (int64_t i = 0; i < n; i += R(pointwise_step)) {
         for (int k = 0; k < operands; k++)
-            for (int line = 0; line < R(pointwise_step) * (int)sizeof(real); line += 64)
+            for (int line = 0; line < R(pointwise_step) *(int)sizeof(real); line += 64)
                 FL_PREFETCH_NEAR((const char *)(in[k] + i) + FL_AHEAD_NEAR + line);
         FL_SIMD_REDUCE(|, refused)
-        for (int64_t j = i; j < i + R(pointwise_step); j++) {
+        for (int l = 0; l < R(pointwise_step); l++) {
+            const int64_t j = i + l;
             R(operands) o = {a[j], b[j], c[j], d[j]};
             R(terms) terms = kernel(o, param);
             refused |= terms.refused;
@@ -149,6 +152,5 @@ FL_INLINE void R(pointwise_tile)(const fl_pointwise *job, int64_t first, int64_t
     POINTWISE_MODE(name, operands, grads, FL_MODE_VALUE)                                                               \
     POINTWISE_MODE(name, operands, grads, FL_MODE_GRAD)                                                                \
     POINTWISE_MODE(name, operands, grads, FL_MODE_HESS)
-#define ROWWISE(name)
 #include "losses.def"
 #undef POINTWISE_MODE

@@ -1,8 +1,9 @@
 /* What both ways of walking rows share: what a kernel needs, the labels of a group of rows, blocks of a row, softcap,
  * what a group leaves behind.
  *
- * A tile is walked in groups of LANES rows. tiles/rows.h takes a group's rows one by one, with lanes along the classes;
- * tiles/columns.h takes them together, with a row in each lane. */
+ * A tile is walked in groups of rows. tiles/rows.h takes a group's rows one by one, with lanes along the classes;
+ * tiles/columns.h takes them together, with a row in each lane: LANES rows, and more where they are short, so that the
+ * steps of one row's computation, each waiting for the one before, are many rows' at a time. */
 
 #ifndef NEEDS_EXP
 #define NEEDS_EXP 1   /* m, s */
@@ -26,14 +27,17 @@ typedef struct {
     R(rowwise_class) *grad, *hess;
 } R(rowwise_kernel);
 
+enum { R(most_lanes) = 4 * LANES };
+
 /* A group: its labels, and what is known of each row. */
 typedef struct {
     int64_t first, rows;
+    int lanes; /* whole LANES that hold the rows */
     int all_active;
-    int64_t label[LANES];
-    int active[LANES]; /* neither ignored nor out of range */
-    real weight[LANES];
-    double scale[LANES]; /* of the row's derivatives */
+    int64_t label[R(most_lanes)];
+    int active[R(most_lanes)]; /* neither ignored nor out of range */
+    real weight[R(most_lanes)];
+    double scale[R(most_lanes)]; /* of the row's derivatives */
 } R(group);
 
 /* A tile's running sums: row i in lane i % sum_lanes. */
@@ -56,11 +60,12 @@ FL_INLINE R(row_params) R(params_of)(const fl_rowwise *job) {
 FL_NOINLINE void R(load_group)(const fl_rowwise *job, int64_t first, int64_t rows, int needs, R(group) *g,
                                R(totals) *t) {
     const real *class_weight = (const real *)job->weight, *upstream = (const real *)job->upstream;
-    g->first = first, g->rows = rows, g->all_active = 1;
-    for (int l = 0; l < LANES; l++)
-        g->scale[l] = job->scale * (upstream && l < rows ? (double)upstream[first + l] : 1);
-    for (int l = 0; l < LANES; l++)
-        g->label[l] = -1, g->active[l] = l < rows, g->weight[l] = 1;
+    const int lanes = (int)((rows + LANES - 1) / LANES) * LANES;
+    g->first = first, g->rows = rows, g->lanes = lanes, g->all_active = 1;
+    for (int l = 0; l < lanes; l++)
+        g->label[l] = -1, g->active[l] = l < (int)rows, g->weight[l] = 1, g->scale[l] = job->scale;
+    for (int l = 0; upstream && l < rows; l++)
+        g->scale[l] *= (double)upstream[first + l];
     if (needs & NEEDS_LABEL) {
         const uint64_t classes = (uint64_t)job->classes;
         int odd = 0;

@@ -1,4 +1,4 @@
-/* A tile of every rowwise kernel: groups of LANES rows, by rows or by columns, stamped from losses.def. */
+/* A tile of every rowwise kernel: groups of rows, by rows or by columns, stamped from losses.def. */
 
 /* Columns where a row's classes would not fill the lanes, or do not lie together while the rows do. For more than
  * FL_NARROW classes both ways have the same bits. */
@@ -15,11 +15,12 @@ FL_INLINE void R(rowwise_tile)(const fl_rowwise *job, int64_t first, int64_t cou
                                R(rowwise_kernel) kernel, void *scratch) {
     R(totals) totals = {{0}, {0}, 0, -1};
     R(row_params) params = R(params_of)(job);
-    int columns = R(by_columns)(job, kernel.needs);
-    for (int64_t done = 0; done < count; done += LANES) {
+    const int columns = R(by_columns)(job, kernel.needs);
+    const int64_t step = columns ? R(lanes_for)(job->classes) : LANES;
+    for (int64_t done = 0; done < count; done += step) {
         R(group) group;
-        FL_ALIGNED(64) real value[LANES];
-        R(load_group)(job, first + done, fl_min(count - done, LANES), kernel.needs, &group, &totals);
+        FL_ALIGNED(64) real value[R(most_lanes)];
+        R(load_group)(job, first + done, fl_min(count - done, step), kernel.needs, &group, &totals);
         if (columns)
             R(walk_columns)(job, &group, &params, kernel, value);
         else
@@ -33,7 +34,6 @@ FL_INLINE void R(rowwise_tile)(const fl_rowwise *job, int64_t first, int64_t cou
     R(leave)(&totals, partial);
 }
 
-#define POINTWISE(name, operands, grads)
 #define ROWWISE(name)                                                                                                  \
     static void R(name##_tile)(const void *job, int64_t first, int64_t count, fl_partial *partial, void *scratch) {    \
         const R(rowwise_kernel) kernel = {name##_needs, R(name##_dot), R(name##_finish), R(name##_grad),               \

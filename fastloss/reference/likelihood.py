@@ -88,7 +88,7 @@ def kl_div(input: Any, target: Any, log_target: bool = False) -> Terms:
     x, t = operands(input, target)
     p, log_p = (np.exp(t), t) if log_target else (t, np.log(t))
     value = np.where((p == 0) & ~np.isnan(x), 0.0, p * (log_p - x))
-    return Terms(value, (as_input(np.where(np.isnan(x), x, -p), input),), None, float(value.size), _first(value))
+    return Terms(value, (as_input(np.where(np.isnan(x), x, -p), input),), None, batch=_first(value))
 
 
 def _first(value: Array) -> float:

@@ -24,8 +24,10 @@ class Terms(NamedTuple):
     """Diagonal of the Hessian of ``value.sum()``, where it exists."""
     denominator: float = float("nan")
     """What "mean" divides the sum by; the number of samples when the definition does not say."""
+    factor: Array | None = None
+    """What "mean" multiplies each sample by first, where that is not 1."""
     batch: float = float("nan")
-    """What "batchmean" divides by, where there is that."""
+    """What "batchmean" divides the sum by, where there is that."""
 
 
 class Reference:
@@ -49,9 +51,12 @@ class Reference:
         """The value and its gradient; with ``reduction="none"`` the gradient of the sum."""
         terms = self.terms(*args, **kwargs)
         grads = terms.grads
-        divisor = self._divisor(terms, reduction)
-        if divisor is not None:
-            grads = tuple(_over(grad, divisor) for grad in grads)
+        if (reduction or self._reduction) == "mean":
+            if terms.factor is not None:
+                grads = tuple(grad * terms.factor[..., None] for grad in grads)
+            grads = tuple(_over(grad, terms.denominator) for grad in grads)
+        elif reduction == "batchmean":
+            grads = tuple(_over(grad, terms.batch) for grad in grads)
         return self._value(terms, reduction), grads[0] if len(grads) == 1 else grads
 
     def grad_hess(self, *args: Any, **kwargs: Any) -> tuple[Derivative, Array]:
@@ -69,19 +74,20 @@ class Reference:
             terms = terms._replace(denominator=float(np.size(terms.value)))
         return terms
 
-    def _divisor(self, terms: Terms, reduction: str | None) -> float | None:
-        return {"mean": terms.denominator, "batchmean": terms.batch}.get(reduction or self._reduction)
-
     def _value(self, terms: Terms, reduction: str | None) -> Any:
         reduction = reduction or self._reduction
         if reduction == "none":
             return terms.value
-        total, divisor = float(np.sum(terms.value)), self._divisor(terms, reduction)
+        total = float(np.sum(terms.value))
         if reduction == "sum":
             return total
-        if divisor is None:
-            raise ValueError(f'{self.__name__}: reduction must be "none", "mean" or "sum", got {reduction!r}')
-        return float(_over(np.asarray(total), divisor, nothing=np.nan))
+        if reduction == "mean":
+            if terms.factor is not None:
+                total = float(np.sum(terms.value * terms.factor))
+            return float(_over(np.asarray(total), terms.denominator, nothing=np.nan))
+        if reduction == "batchmean" and terms.batch == terms.batch:
+            return float(_over(np.asarray(total), terms.batch, nothing=np.nan))
+        raise ValueError(f'{self.__name__}: reduction must be "none", "mean" or "sum", got {reduction!r}')
 
 
 def reference(reduction: str) -> Callable[[Callable[..., Terms]], Reference]:
@@ -94,6 +100,13 @@ def as_float64(array: Any) -> Array:
     return np.asarray(array).astype(np.float64)
 
 
+def sum_to(derivative: Array, shape: tuple[int, ...]) -> Array:
+    """Sum a derivative over the axes along which an array of this shape was broadcast."""
+    summed = derivative.sum(axis=tuple(range(derivative.ndim - len(shape))))
+    axes = tuple(axis for axis, length in enumerate(shape) if length == 1 and summed.shape[axis] != 1)
+    return np.asarray(summed.sum(axis=axes, keepdims=True), dtype=np.float64).reshape(shape)
+
+
 def operands(*arrays: Any) -> list[Array]:
     """Float64 copies, broadcast against each other; an operand left out is 1."""
     return list(np.broadcast_arrays(*(as_float64(1.0 if array is None else array) for array in arrays)))
@@ -101,11 +114,7 @@ def operands(*arrays: Any) -> list[Array]:
 
 def as_input(derivative: Array, input: Any) -> Array:
     """Sum a derivative over the axes along which ``input`` was broadcast."""
-    shape = np.shape(input)
-    leading = derivative.ndim - len(shape)
-    summed = derivative.sum(axis=tuple(range(leading)))
-    axes = tuple(axis for axis, length in enumerate(shape) if length == 1 and summed.shape[axis] != 1)
-    return np.asarray(summed.sum(axis=axes, keepdims=True), dtype=np.float64)
+    return sum_to(derivative, np.shape(input))
 
 
 def product(a: Any, b: Any) -> Array:

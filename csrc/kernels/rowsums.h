@@ -1,0 +1,199 @@
+/* The mathematics of a row whose loss comes from sums over its elements: from an element of every operand to the sums,
+ * from the sums to the row's loss, and from an element to its gradients. Nothing here knows how rows lie in memory or
+ * whether lanes are elements or rows.
+ *
+ * Sums are of double: products of float32 are exact in it, and what a sum loses is far below what its result is rounded
+ * to. A kernel `name` has
+ *   name_sums, name_again   how many sums a walk along the row makes, and a second one (0: there is none)
+ *   name_start              what a sum begins with
+ *   name_picks              1: the row's label is left out of the sums, and has a gradient of its own
+ *   name_begin              from what is known of a row before its sums to what it hands to its elements
+ *   name_add, name_join     takes in an element; makes one of two partial sums
+ *   name_turn               between the walks: whether there is need of a second
+ *   name_add_again          takes in an element then
+ *   name_finish             the loss; and what the row hands to the gradients, formed with the scale in it
+ *   name_grad               of one element, by each prediction
+ * A row whose sums are NaN has NaN for its factors, and so in all of its gradients. */
+
+typedef struct {
+    double a, b, c, d;
+} R(sums);
+
+/* What a row hands to its elements. */
+typedef struct {
+    double a, b, c, d, e, f;
+    double at_label; /* the gradient there */
+} R(factors);
+
+/* What is known of a row besides its elements. */
+typedef struct {
+    double length;
+    double picked, weight; /* the label's element and its class weight */
+    double number;         /* what the row is given, such as a sign */
+    double scale;          /* factor of the row's gradients */
+} R(known);
+
+typedef struct {
+    real a, b, c;
+} R(slopes);
+
+FL_INLINE R(factors) R(no_begin)(const R(known) *r, const double *param) {
+    (void)r, (void)param;
+    return (R(factors)){0, 0, 0, 0, 0, 0, 0};
+}
+FL_INLINE R(sums) R(add_up)(R(sums) s, R(sums) t) { return (R(sums)){s.a + t.a, s.b + t.b, s.c + t.c, s.d + t.d}; }
+FL_INLINE int R(no_turn)(const R(sums) *s, const R(known) *r, const double *param, R(factors) *k) {
+    (void)s, (void)r, (void)param, (void)k;
+    return 0;
+}
+FL_INLINE R(sums) R(no_add)(R(sums) s, R(operands) o, const R(factors) *k, const double *param) {
+    (void)o, (void)k, (void)param;
+    return s;
+}
+
+/* max(0, x), where NaN stays; and its slope, 1 at 0 as PyTorch's, and NaN where x is. */
+FL_INLINE double R(hinge)(double x) { return x < 0 ? 0 : x; }
+FL_INLINE double R(hinge_slope)(double x) { return x >= 0 ? 1 : x < 0 ? 0 : x; }
+
+/* With a label t and z_j = margin - x_t + x_j: w_t / C sum over j != t of max(0, z_j)^p; param: margin, p - 1.
+ * By x_j: w_t / C [z_j > 0], for p = 2 twice w_t / C max(0, z_j); by x_t the sum of those, taken off. */
+#define multi_margin_loss_sums 2
+#define multi_margin_loss_again 0
+#define multi_margin_loss_start 0
+#define multi_margin_loss_picks 1
+#define multi_margin_loss_join add_up
+#define multi_margin_loss_turn no_turn
+#define multi_margin_loss_add_again no_add
+FL_INLINE R(factors) R(multi_margin_loss_begin)(const R(known) *r, const double *param) {
+    return (R(factors)){param[0] - r->picked, 0, 0, 0, 0, 0, 0};
+}
+FL_INLINE R(sums) R(multi_margin_loss_add)(R(sums) s, R(operands) o, const R(factors) *k, const double *param) {
+    double over = R(hinge)(k->a + (double)o.a), step = over > 0 ? 1 : 0;
+    int square = param[1] != 0;
+    s.a += square ? over * over : over;
+    s.b += square ? over : step;
+    return s;
+}
+FL_INLINE double R(multi_margin_loss_finish)(const R(sums) *s, const R(known) *r, const double *param, R(factors) *k) {
+    double each = r->scale * r->weight / r->length;
+    each = param[1] != 0 ? 2 * each : each;
+    k->b = s->a == s->a ? each : s->a;
+    k->at_label = -r64_times(k->b, s->b);
+    return r64_weigh(r->weight, s->a) / r->length;
+}
+FL_INLINE R(slopes) R(multi_margin_loss_grad)(R(operands) o, const R(factors) *k, const double *param) {
+    double over = R(hinge)(k->a + (double)o.a), step = over > 0 ? 1 : 0;
+    return (R(slopes)){(real)r64_times(k->b, param[1] != 0 ? over : step), 0, 0};
+}
+
+/* w times the binary cross entropy of x with t, summed and divided by param: the number of classes. */
+#define multilabel_soft_margin_loss_sums 1
+#define multilabel_soft_margin_loss_again 0
+#define multilabel_soft_margin_loss_start 0
+#define multilabel_soft_margin_loss_picks 0
+#define multilabel_soft_margin_loss_begin no_begin
+#define multilabel_soft_margin_loss_join add_up
+#define multilabel_soft_margin_loss_turn no_turn
+#define multilabel_soft_margin_loss_add_again no_add
+FL_INLINE R(sums)
+    R(multilabel_soft_margin_loss_add)(R(sums) s, R(operands) o, const R(factors) *k, const double *param) {
+    R(operands) binary = {o.a, o.b, 1, 1};
+    (void)k, (void)param;
+    s.a += r64_weigh((double)o.c, (double)R(binary_cross_entropy_with_logits)(binary, NULL).value);
+    return s;
+}
+FL_INLINE double R(multilabel_soft_margin_loss_finish)(const R(sums) *s, const R(known) *r, const double *param,
+                                                       R(factors) *k) {
+    k->a = s->a == s->a ? r->scale / param[0] : s->a;
+    return s->a / param[0];
+}
+FL_INLINE R(slopes) R(multilabel_soft_margin_loss_grad)(R(operands) o, const R(factors) *k, const double *param) {
+    R(operands) binary = {o.a, o.b, 1, 1};
+    double slope = (double)R(binary_cross_entropy_with_logits)(binary, NULL).grad_a;
+    (void)param;
+    return (R(slopes)){(real)r64_weigh(k->a * (double)o.c, slope), 0, 0};
+}
+
+/* Tversky's index of probabilities p with targets t, taken off 1; param: alpha, beta, smooth. With the sums
+ * T = sum p t, F = alpha sum p (1 - t) + beta sum (1 - p) t and D = T + F + smooth: v = F / D, where nothing cancels, and
+ * 0 where D is. By p: ((alpha (1 - t) - beta t) (1 - v) - v t) / D with 1 - v = (T + smooth) / D. */
+#define tversky_loss_of_probabilities_sums 3
+#define tversky_loss_of_probabilities_again 0
+#define tversky_loss_of_probabilities_start 0
+#define tversky_loss_of_probabilities_picks 0
+#define tversky_loss_of_probabilities_begin no_begin
+#define tversky_loss_of_probabilities_join add_up
+#define tversky_loss_of_probabilities_turn no_turn
+#define tversky_loss_of_probabilities_add_again no_add
+FL_INLINE R(sums) R(add_overlap)(R(sums) s, double p, double q, double t) {
+    s.a += p * t;
+    s.b += p * (1 - t);
+    s.c += q * t;
+    return s;
+}
+FL_INLINE R(sums)
+    R(tversky_loss_of_probabilities_add)(R(sums) s, R(operands) o, const R(factors) *k, const double *param) {
+    (void)k, (void)param;
+    return R(add_overlap)(s, (double)o.a, 1 - (double)o.a, (double)o.b);
+}
+FL_INLINE double R(tversky_loss_of_probabilities_finish)(const R(sums) *s, const R(known) *r, const double *param,
+                                                         R(factors) *k) {
+    double missed = param[0] * s->b + param[1] * s->c, all = s->a + missed + param[2];
+    double by_all = all == 0 ? 0 : 1 / all, v = missed * by_all, kept = (s->a + param[2]) * by_all;
+    k->a = r->scale * by_all * param[0] * kept;
+    k->b = -(r->scale * by_all) * (param[1] * kept + v);
+    return v;
+}
+FL_INLINE R(slopes) R(tversky_loss_of_probabilities_grad)(R(operands) o, const R(factors) *k, const double *param) {
+    (void)param;
+    return (R(slopes)){(real)(k->a * (1 - (double)o.b) + k->b * (double)o.b), 0, 0};
+}
+
+/* The same from logits: p = s(x) and 1 - p, each by itself. */
+#define tversky_loss_sums 3
+#define tversky_loss_again 0
+#define tversky_loss_start 0
+#define tversky_loss_picks 0
+#define tversky_loss_begin no_begin
+#define tversky_loss_join add_up
+#define tversky_loss_turn no_turn
+#define tversky_loss_add_again no_add
+#define tversky_loss_finish tversky_loss_of_probabilities_finish
+FL_INLINE R(sums) R(tversky_loss_add)(R(sums) s, R(operands) o, const R(factors) *k, const double *param) {
+    real e = R(exp_nonpositive)(-R(abs)(o.a)), near = 1 / (1 + e), far = e * near;
+    (void)k, (void)param;
+    return R(add_overlap)(s, (double)(o.a > 0 ? near : far), (double)(o.a > 0 ? far : near), (double)o.b);
+}
+FL_INLINE R(slopes) R(tversky_loss_grad)(R(operands) o, const R(factors) *k, const double *param) {
+    real e = R(exp_nonpositive)(-R(abs)(o.a)), near = 1 / (1 + e);
+    double slope = (double)e * ((double)near * (double)near);
+    (void)param;
+    return (R(slopes)){(real)((k->a * (1 - (double)o.b) + k->b * (double)o.b) * slope), 0, 0};
+}
+
+/* sqrt(sum w (x - t)^2 / sum w); by x: w (x - t) / (sum w times that), and 0 where that is 0. */
+#define rmse_loss_rows_sums 2
+#define rmse_loss_rows_again 0
+#define rmse_loss_rows_start 0
+#define rmse_loss_rows_picks 0
+#define rmse_loss_rows_begin no_begin
+#define rmse_loss_rows_join add_up
+#define rmse_loss_rows_turn no_turn
+#define rmse_loss_rows_add_again no_add
+FL_INLINE R(sums) R(rmse_loss_rows_add)(R(sums) s, R(operands) o, const R(factors) *k, const double *param) {
+    double off = (double)o.a - (double)o.b;
+    (void)k, (void)param;
+    s.a += r64_weigh((double)o.c, off * off);
+    s.b += (double)o.c;
+    return s;
+}
+FL_INLINE double R(rmse_loss_rows_finish)(const R(sums) *s, const R(known) *r, const double *param, R(factors) *k) {
+    double value = sqrt(s->a / s->b);
+    (void)param;
+    k->a = r->scale / s->b * (value == 0 ? 0 : 1 / value);
+    return value;
+}
+FL_INLINE R(slopes) R(rmse_loss_rows_grad)(R(operands) o, const R(factors) *k, const double *param) {
+    (void)param;
+    return (R(slopes)){(real)r64_weigh(k->a * (double)o.c, (double)o.a - (double)o.b), 0, 0};
+}

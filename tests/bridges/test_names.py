@@ -1,0 +1,26 @@
+"""What the docstrings call the peers' equivalents exists under those names, in the libraries that are here."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.util import find_spec
+
+import make_losses
+import pytest
+
+from fastloss.loss import LOSSES
+
+NAMES = sorted({peer for loss in LOSSES.values() for peer, _ in make_losses.entry(loss).peers})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_peer_exists(name):
+    package, *path = name.split(".")
+    if not find_spec(package):
+        pytest.skip(f"{package} is not installed")
+    found = importlib.import_module(package)
+    for depth, each in enumerate(path, 1):
+        if not hasattr(found, each):
+            importlib.import_module(".".join([package, *path[:depth]]))
+        found = getattr(found, each)
+    assert callable(found)
