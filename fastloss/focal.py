@@ -26,8 +26,8 @@ def focal_loss(
 ) -> Declaration:
     r"""Focal loss of logits with class indices.
 
-    Per row :math:`w_t (1 - p_t)^\gamma (-\log p_t)`, where p is the softmax. With ``gamma=0`` it is :func:`cross_entropy`. :math:`1 - p_t` is formed as such, so that a confident row keeps its
-    small loss.
+    Per row :math:`w_t (1 - p_t)^\gamma (-\log p_t)`, where p is the softmax. With ``gamma=0`` it is
+    :func:`cross_entropy`. :math:`1 - p_t` is formed as such, so that a confident row keeps its small loss.
 
     Parameters
     ----------
