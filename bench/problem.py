@@ -18,6 +18,8 @@ Array = NDArray[Any]
 
 # Pointwise losses whose target is 0 or 1.
 BITS = {"binary_cross_entropy", "binary_cross_entropy_with_logits", "sigmoid_focal_loss"}
+# Losses of rows whose target has the shape of the input.
+ALIKE = {"kl_div_with_logits", "js_div_with_logits"}
 # Losses that read one number of each row.
 GATHERS = {"nll_loss"}
 # Of a sequence's steps, so many for each label of its target.
@@ -84,7 +86,7 @@ class Problem:
             return self._of_sequences(name)
         if name != "target":
             return self._normal()
-        if work.function.family == "rowwise":
+        if work.function.family == "rowwise" and work.loss not in ALIKE:
             rows = list(work.shape)
             classes = rows.pop(work.axis)
             return self._random.integers(classes, size=rows)
@@ -114,7 +116,6 @@ class Problem:
             return False
         few = np.ones((2,) * len(self.work.shape), np.float32)
         labels = few.argmin(self.work.axis)
-        indices = self.work.function.family == "rowwise"
-        arguments = [few, *(labels if indices else few for _ in self.arguments[1:])]
+        arguments = [few if each.shape == self.input.shape else labels for each in self.arguments]
         value = self.work.function(*arguments, **self.keywords)
         return bool(np.shape(value) == few.shape)
