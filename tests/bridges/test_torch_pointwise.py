@@ -38,8 +38,8 @@ def probability(rng, shape):
     return np.clip(rng.uniform(-0.2, 1.2, shape), 0, 1)
 
 
-def sign(rng, shape):
-    return rng.choice([-1.0, 1.0], shape)
+def inner_probability(rng, shape):
+    return rng.uniform(0.001, 0.999, shape)
 
 
 def any_sign(rng, shape):
@@ -84,7 +84,7 @@ CALLS = {
         Called({"input": logarithm, "target": logarithm}, {"log_target": [True]}, batchmean=True),
     ],
     "binary_cross_entropy": [
-        Called({"input": probability, "target": probability}, broadcasts=False, weights=("weight",))
+        Called({"input": inner_probability, "target": probability}, broadcasts=False, weights=("weight",))
     ],
     "binary_cross_entropy_with_logits": [
         Called({"input": number, "target": probability}, broadcasts=False, weights=("weight", "pos_weight"))
@@ -177,6 +177,16 @@ def test_gaussian_nll_loss_of_one_variance():
     x, t = np.array([[1.0, 2.0, 4.0]]), np.zeros((1, 3))
     theirs = F.gaussian_nll_loss(torch.tensor(x), torch.tensor(t), 0.5).item()
     assert LOSSES["gaussian_nll_loss"](x, t, 0.5) == pytest.approx(theirs, rel=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_certain_probabilities(dtype):
+    x, t = np.array([0.0, 0, 0, 1, 1, 1, 1e-20], dtype), np.array([0.0, 0.3, 1, 0, 0.3, 1, 1], dtype)
+    value, grad = LOSSES["binary_cross_entropy"].value_and_grad(x, t, reduction="none")
+    arrays = {"input": x, "target": t}
+    theirs = torch_of(F.binary_cross_entropy, arrays, 1, {"reduction": "none"})
+    np.testing.assert_allclose(value, theirs[0], rtol=1e-6)
+    np.testing.assert_allclose(grad, theirs[1], rtol=1e-6)  # torch's 1e-12 is a float32 number
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (2, 3)])
