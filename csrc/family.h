@@ -4,6 +4,7 @@
 #if REAL_BITS == 64
 #include "real.h"
 #endif
+#include "pair.h"
 #include "storage.h"
 
 #include "kernels/pointwise.h"

@@ -201,9 +201,7 @@ enum {
 };
 
 /* The room of one row's exponentials, and of the unit of each of its blocks behind them. */
-static inline int64_t fl_kept_reals(int64_t classes) {
-    return (classes + FL_BLOCK - 1) / FL_BLOCK * (FL_BLOCK + 16);
-}
+static inline int64_t fl_kept_reals(int64_t classes) { return (classes + FL_BLOCK - 1) / FL_BLOCK * (FL_BLOCK + 16); }
 
 /* The bytes of scratch in which a row's exponentials are kept between its passes: none where nothing comes of them,
  * and none for rows that would not stay in the cache. */

@@ -146,6 +146,24 @@ def number(value: Any, loss: str, name: str) -> float:
     return float(value)
 
 
+LARGEST = 1e18
+"""Of a parameter: its square, and that of its inverse, are float32 numbers."""
+
+
+def number_in(value: Any, loss: str, name: str, low: float, high: float = LARGEST) -> float:
+    """A real parameter from `low` to `high`."""
+    found = number(value, loss, name)
+    if not low <= found <= high:
+        raise ValueError(f"{loss}: {name} must be in [{low:g}, {high:g}], got {value!r}")
+    return found
+
+
+def in_two(x: float) -> tuple[float, float]:
+    """A parameter as a float32 number and the rest, for kernels that need more of it than float32 has."""
+    high = float(np.float32(x))
+    return high, x - high
+
+
 def class_axis(input: Array, axis: int, loss: str) -> int:
     """The class axis as a number from 0 on; there is at least one class."""
     ndim = input.ndim
@@ -164,9 +182,8 @@ def class_axis(input: Array, axis: int, loss: str) -> int:
 
 def row_axes(shape: tuple[int, ...], axis: Any, loss: str, name: str) -> tuple[int, ...]:
     """The axes along which rows lie, as numbers from 0 on, in order; a row has at least one element."""
-    ndim, given = len(shape), axis if isinstance(axis, (tuple, list)) else (axis,)
-    if axis is None:
-        given = range(ndim)
+    ndim = len(shape)
+    given = range(ndim) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
     found = {whole_number(each, loss, "axis") for each in given}
     if not found or (ndim == 0 and found <= {0, -1}):
         return ()
@@ -176,7 +193,9 @@ def row_axes(shape: tuple[int, ...], axis: Any, loss: str, name: str) -> tuple[i
     if len(axes) < len(given):
         raise ValueError(f"{loss}: axis names one axis twice: {axis}")
     if any(shape[each] == 0 for each in axes):
-        raise ValueError(f"{loss}: {name} has no elements along axis {axis} (shape {shape}): there is no class to a row")
+        raise ValueError(
+            f"{loss}: {name} has no elements along axis {axis} (shape {shape}): there is no class to a row"
+        )
     return axes
 
 

@@ -24,10 +24,10 @@ def focal_loss(
     reduction: str = "mean",
     axis: int = -1,
 ) -> Declaration:
-    r"""Focal loss of logits with class indices: :math:`w_t (1 - p_t)^\gamma (-\log p_t)`, where :math:`p` is the softmax.
+    r"""Focal loss of logits with class indices.
 
-    With ``gamma=0`` it is :func:`cross_entropy`. :math:`1 - p_t` is formed as such, so that a confident row keeps its
-    small loss.
+    Per row :math:`w_t (1 - p_t)^\gamma (-\log p_t)`, where p is the softmax. With ``gamma=0`` it is
+    :func:`cross_entropy`. :math:`1 - p_t` is formed as such, so that a confident row keeps its small loss.
 
     Parameters
     ----------

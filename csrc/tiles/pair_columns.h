@@ -40,9 +40,9 @@ typedef struct {
 enum { R(few_parts) = 16 };
 typedef struct {
     FL_ALIGNED(64) real a[LANES * LANES], b[LANES * LANES], c[LANES * LANES];
-} R(parts);
+} R(part_sums);
 
-FL_INLINE void R(clear_parts)(R(parts) *parts, int narrow) {
+FL_INLINE void R(clear_parts)(R(part_sums) *parts, int narrow) {
     const size_t size = (size_t)(narrow ? R(few_parts) : LANES) * LANES * sizeof(real);
     memset(parts->a, 0, size);
     memset(parts->b, 0, size);
@@ -97,7 +97,7 @@ FL_INLINE void R(raise_sides)(R(lane_sides) *s, const real *top, R(rate) rate, d
 /* All classes of narrow rows. */
 FL_NOINLINE void R(scan_pairs_narrow)(R(pairs) *p, const R(pair_panel) *b, int64_t n, R(rate) rate) {
     FL_ALIGNED(64) real top_x[LANES], top_t[LANES];
-    R(parts) sums;
+    R(part_sums) sums;
     for (int l = 0; l < LANES; l++)
         top_x[l] = top_t[l] = -REAL_INF;
     R(clear_parts)(&sums, 1);
@@ -125,7 +125,7 @@ FL_NOINLINE void R(scan_pairs_narrow)(R(pairs) *p, const R(pair_panel) *b, int64
 }
 
 /* A run's sums join the block's. */
-FL_NOINLINE void R(end_run)(R(parts) *sums, R(parts) *run) {
+FL_NOINLINE void R(end_run)(R(part_sums) *sums, R(part_sums) *run) {
     for (int i = 0; i < LANES * LANES; i++) {
         sums->a[i] += run->a[i];
         sums->b[i] += run->b[i];
@@ -145,7 +145,7 @@ FL_NOINLINE void R(scan_pairs_wide)(R(pairs) *p, const fl_rowwise *job, const R(
     memset(p->cross, 0, sizeof p->cross);
     for (int64_t j = 0; j < job->classes; j += FL_BLOCK) {
         FL_ALIGNED(64) real top_x[LANES], top_t[LANES];
-        R(parts) sums, run;
+        R(part_sums) sums, run;
         const int64_t n = fl_min(job->classes - j, FL_BLOCK), body = n - n % LANES;
         R(clear_parts)(&sums, 0);
         R(clear_parts)(&run, 0);
@@ -221,8 +221,8 @@ FL_INLINE void R(dot_pairs)(const fl_rowwise *job, const R(group) *g, R(pair_pan
     memset(pairs->mass, 0, sizeof pairs->mass);
     memset(pairs->tie, 0, sizeof pairs->tie);
     for (int64_t j = 0; j < job->classes; j += FL_BLOCK) {
-        R(parts) sums, run;
-        R(parts) *to = narrow ? &sums : &run;
+        R(part_sums) sums, run;
+        R(part_sums) *to = narrow ? &sums : &run;
         const int64_t n = fl_min(job->classes - j, FL_BLOCK), body = n - n % LANES;
         R(clear_parts)(&sums, narrow);
         if (!narrow)

@@ -79,7 +79,7 @@ typedef struct {
     real *kept_x, *kept_t;
     R(sides) sides;
     R(meeting) meeting;
-} R(pair);
+} R(logit_pair);
 
 /* A block of them on its way through the scan, as R(strip). */
 typedef struct {
@@ -190,7 +190,7 @@ FL_INLINE real R(block_max)(const real *x, int64_t n) {
 }
 
 /* `next_x` and `next_t` are the rows that follow, or NULL; they are looked at ahead if they are as short as one block. */
-FL_INLINE void R(scan_pair)(const fl_rowwise *job, R(pair) *pair, const char *next_x, const char *next_t,
+FL_INLINE void R(scan_pair)(const fl_rowwise *job, R(logit_pair) *pair, const char *next_x, const char *next_t,
                             R(pair_foresight) *ahead, R(rate) rate, int heated) {
     FL_ALIGNED(64) real x_buffer[FL_BLOCK], t_buffer[FL_BLOCK], spare[2 * FL_BLOCK];
     const R(side) nothing = {-REAL_INF, R(unit_at)(-REAL_INF, rate), 0};
@@ -226,11 +226,11 @@ FL_INLINE void R(scan_pair)(const fl_rowwise *job, R(pair) *pair, const char *ne
     pair->sides = s;
 }
 
-FL_NOINLINE void R(scan_pair_plain)(const fl_rowwise *job, R(pair) *pair, const char *next_x, const char *next_t,
+FL_NOINLINE void R(scan_pair_plain)(const fl_rowwise *job, R(logit_pair) *pair, const char *next_x, const char *next_t,
                                     R(pair_foresight) *ahead) {
     R(scan_pair)(job, pair, next_x, next_t, ahead, R(plain_rate)(), 0);
 }
-FL_NOINLINE void R(scan_pair_heated)(const fl_rowwise *job, R(pair) *pair, const char *next_x, const char *next_t,
+FL_NOINLINE void R(scan_pair_heated)(const fl_rowwise *job, R(logit_pair) *pair, const char *next_x, const char *next_t,
                                      R(pair_foresight) *ahead, R(rate) rate) {
     R(scan_pair)(job, pair, next_x, next_t, ahead, rate, 1);
 }
@@ -256,7 +256,7 @@ FL_INLINE const real *R(exps_of)(const fl_rowwise *job, const real *x, int64_t j
 }
 
 /* `buffer` has room for four blocks. */
-FL_INLINE R(pair_block) R(pair_block_at)(const fl_rowwise *job, const R(pair) *pair, int64_t j, real *buffer) {
+FL_INLINE R(pair_block) R(pair_block_at)(const fl_rowwise *job, const R(logit_pair) *pair, int64_t j, real *buffer) {
     R(pair_block) b;
     b.n = fl_min(job->classes - j, FL_BLOCK);
     b.x = R(classes)(&job->input, pair->x, j, b.n, 0, buffer);
@@ -308,7 +308,7 @@ FL_INLINE void R(dot_lanes)(R(dot_sums) *sums, int with_mass, R(pair_block) b, i
     }
 }
 
-FL_INLINE R(row_dots) R(dot_pair)(const fl_rowwise *job, const R(pair) *pair, const R(row_params) *p,
+FL_INLINE R(row_dots) R(dot_pair)(const fl_rowwise *job, const R(logit_pair) *pair, const R(row_params) *p,
                                   R(rowwise_kernel) kernel, int with_mass) {
     FL_ALIGNED(64) real buffer[4 * FL_BLOCK], room[4 * LANES];
     R(row_dots) total = {0, 0, 0};
@@ -327,7 +327,7 @@ FL_INLINE R(row_dots) R(dot_pair)(const fl_rowwise *job, const R(pair) *pair, co
     return total;
 }
 
-FL_INLINE void R(put_pair)(const fl_rowwise *job, const R(pair) *pair, int64_t at, const R(row_params) *p,
+FL_INLINE void R(put_pair)(const fl_rowwise *job, const R(logit_pair) *pair, int64_t at, const R(row_params) *p,
                            const R(coefficients) *k, R(rowwise_kernel) kernel) {
     FL_ALIGNED(64) real buffer[4 * FL_BLOCK], grad[FL_BLOCK];
     const R(meeting) meeting = pair->meeting;
@@ -351,7 +351,7 @@ FL_INLINE int R(wants_mass)(const fl_rowwise *job, int needs) { return needs & G
 FL_INLINE void R(walk_pair_rows)(const fl_rowwise *job, const R(group) *g, const R(row_params) *p,
                                  R(rowwise_kernel) kernel, real *scratch, real *value) {
     R(pair_foresight) ahead = {0, 0, 0};
-    R(pair) pair;
+    R(logit_pair) pair;
     pair.kept_x = scratch;
     pair.kept_t = scratch ? scratch + fl_kept_reals(job->classes) : NULL;
     for (int l = 0; l < LANES; l++)
