@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .formulas import written_out
 from .measure import Contender
 from .problem import Array, Problem
 
@@ -151,6 +153,21 @@ def _torch_function(problem: Problem) -> Function | None:
         log_prob = take(log_p, t)
         return log_prob, -(log_p.exp() * log_p).sum(axis), rank, x.argmax(axis), chosen - log_prob
 
+    def focal_loss(x: Any, t: Any) -> Any:
+        nll = -take(functional.log_softmax(x, axis), t)
+        return ((1 - torch.exp(-nll)) ** 2 * nll).mean()
+
+    def divergence(log_p: Any, log_q: Any) -> Any:
+        return functional.kl_div(log_p, log_q, reduction="sum", log_target=True) * log_p.shape[axis] / log_p.numel()
+
+    def kl_div_with_logits(x: Any, t: Any) -> Any:
+        return divergence(functional.log_softmax(x, axis), functional.log_softmax(t, axis))
+
+    def js_div_with_logits(x: Any, t: Any) -> Any:
+        log_p, log_q = functional.log_softmax(x, axis), functional.log_softmax(t, axis)
+        log_m = torch.logaddexp(log_p, log_q) - math.log(2)
+        return (divergence(log_m, log_p) + divergence(log_m, log_q)) / 2
+
     own: dict[str, Function] = {
         "logsumexp": lambda x: torch.logsumexp(x, axis),
         "softmax": lambda x: functional.softmax(x, axis),
@@ -159,13 +176,16 @@ def _torch_function(problem: Problem) -> Function | None:
         "entropy": entropy,
         "perplexity": perplexity,
         "score": score,
+        "focal_loss": focal_loss,
+        "kl_div_with_logits": kl_div_with_logits,
+        "js_div_with_logits": js_div_with_logits,
     }
     if name in own:
         return own[name]
     # torch's losses over classes have them on axis 1.
     if problem.work.function.family == "rowwise" and axis % len(problem.work.shape) != 1:
         return None
-    function: Function | None = getattr(functional, name, None)
+    function: Function | None = getattr(functional, name, None) or written_out(torch).get(name)
     return function
 
 
@@ -179,17 +199,18 @@ def _tensor(array: Array) -> Any:
 
 def _torch_contender(function: Function, problem: Problem) -> Contender:
     torch = import_module("torch")
-    x, *rest = map(_tensor, problem.arguments)
+    arguments = list(map(_tensor, problem.arguments))
     if problem.work.mode == "value":
-        return Contender(lambda: function(x, *rest), torch.no_grad)
-    x.requires_grad_()
+        return Contender(lambda: function(*arguments), torch.no_grad)
+    leaves = [arguments[place].requires_grad_() for place in problem.predictions]
     upstream = None if problem.upstream is None else _tensor(problem.upstream)
 
     def call() -> Any:
-        x.grad = None
-        value = function(x, *rest)
+        for leaf in leaves:
+            leaf.grad = None
+        value = function(*arguments)
         value.backward(upstream if upstream is not None or value.ndim == 0 else torch.ones_like(value))
-        return value, x.grad
+        return value, *(leaf.grad for leaf in leaves)
 
     return Contender(call)
 
@@ -239,6 +260,21 @@ def _jax_function(problem: Problem) -> Function | None:
         rank = (x > jnp.expand_dims(chosen, axis)).sum(axis)
         return chosen - lse, entropy(x), rank, x.argmax(axis), lse
 
+    def focal_loss(x: Any, t: Any) -> Any:
+        nll = logsumexp(x) - take(x, t)
+        return ((1 - jnp.exp(-nll)) ** 2 * nll).mean()
+
+    def divergence(log_p: Any, log_q: Any) -> Any:
+        return (jnp.exp(log_q) * (log_q - log_p)).sum(axis).mean()
+
+    def kl_div_with_logits(x: Any, t: Any) -> Any:
+        return divergence(jax.nn.log_softmax(x, axis), jax.nn.log_softmax(t, axis))
+
+    def js_div_with_logits(x: Any, t: Any) -> Any:
+        log_p, log_q = jax.nn.log_softmax(x, axis), jax.nn.log_softmax(t, axis)
+        log_m = jnp.logaddexp(log_p, log_q) - math.log(2)
+        return (divergence(log_m, log_p) + divergence(log_m, log_q)) / 2
+
     own: dict[str, Function] = {
         "logsumexp": logsumexp,
         "softmax": lambda x: jax.nn.softmax(x, axis),
@@ -247,6 +283,9 @@ def _jax_function(problem: Problem) -> Function | None:
         "nll_loss": nll_loss,
         "entropy": entropy,
         "score": score,
+        "focal_loss": focal_loss,
+        "kl_div_with_logits": kl_div_with_logits,
+        "js_div_with_logits": js_div_with_logits,
     }
     if find_spec("optax"):
         optax = import_module("optax")
@@ -265,18 +304,24 @@ def _jax_function(problem: Problem) -> Function | None:
             "cross_entropy": lambda x, t: labelled(x, t).mean(),
             "perplexity": lambda x, t: jnp.exp(labelled(x, t).mean()),
             "mse_loss": lambda x, t: optax.squared_error(x, t).mean(),
+            "huber_loss": lambda x, t: optax.losses.huber_loss(x, t).mean(),
+            "log_cosh_loss": lambda x, t: optax.losses.log_cosh(x, t).mean(),
+            "hinge_loss": lambda x, t: optax.losses.hinge_loss(x, t).mean(),
+            "sigmoid_focal_loss": lambda x, t: optax.losses.sigmoid_focal_loss(x, t, alpha=0.25).mean(),
             "ctc_loss": ctc_loss,
             "binary_cross_entropy_with_logits": lambda x, t: optax.sigmoid_binary_cross_entropy(x, t).mean(),
         }
-    return own.get(problem.work.loss)
+    return own.get(problem.work.loss) or written_out(jnp).get(problem.work.loss)
 
 
-def _jax_gradient(function: Function, arguments: list[Any]) -> Function:
+def _jax_gradient(function: Function, arguments: list[Any], predictions: list[int]) -> Function:
     """Value and gradient of a function; a value that is an array takes what comes from upstream, or ones."""
     jax, jnp = import_module("jax"), import_module("jax.numpy")
     count = len(inspect.signature(function).parameters)
     if jax.eval_shape(function, *arguments[:count]).ndim == 0:
-        gradient: Function = jax.value_and_grad(function)
+        gradient: Function = jax.value_and_grad(
+            function, argnums=predictions[0] if len(predictions) == 1 else predictions
+        )
         return gradient
 
     def pulled(x: Any, *rest: Any) -> Any:
@@ -296,7 +341,7 @@ def _jax_contender(function: Function | None, problem: Problem) -> Contender | N
     with wide():
         arguments = [jax.device_put(each, jax.devices("cpu")[0]) for each in problem.reads]
         if problem.work.mode == "value_and_grad":
-            function = _jax_gradient(function, arguments)
+            function = _jax_gradient(function, arguments, problem.predictions)
     jitted = jax.jit(function)
     return Contender(lambda: jax.block_until_ready(jitted(*arguments)), wide)
 

@@ -34,7 +34,7 @@ FL_INLINE real R(times)(real weight, real x) { return weight == 0 ? 0 : weight *
 /* The same where x may be a NaN that nothing else knows of: that wins over both. */
 FL_INLINE real R(weigh)(real weight, real x) { return weight == 0 ? (x == x ? 0 : x) : weight * x; }
 /* -1, 0 or 1; a NaN stays one. */
-FL_INLINE real R(sign_of)(real x) { return x > 0 ? 1 : (x < 0 ? -1 : x); }
+FL_INLINE real R(sign)(real x) { return x > 0 ? 1 : (x < 0 ? -1 : x); }
 /* y, but NaN where x is. */
 FL_INLINE real R(with_nan)(real x, real y) { return x == x ? y : x; }
 
@@ -98,6 +98,33 @@ FL_INLINE real R(expm1_nonpositive)(real x) {
     return x < EXP_LOWEST ? -1 : y;
 }
 
+/* e^(c x): the rounding of c x would be the relative error of that, so c is in the constants of the reduction, which
+ * takes n ln 2 / c off x, and multiplies only what is left. */
+typedef struct {
+    real log2_e, ln2_high, ln2_low, c; /* c log2 e; ln 2 / c in two parts, of which n times the first is exact; c */
+} R(rate);
+
+FL_INLINE R(rate) R(plain_rate)(void) { return (R(rate)){LOG2_E, LN2_HIGH, LN2_LOW, 1}; }
+
+/* c = 1 / temperature. The temperature's upper half times the upper part of ln 2 is exact. */
+FL_INLINE R(rate) R(rate_of)(double temperature) {
+    uint64_t bits;
+    double upper, high;
+    R(rate) rate = R(plain_rate)();
+    if (temperature == 1)
+        return rate;
+    memcpy(&bits, &temperature, 8);
+    bits &= ~(uint64_t)0 << 33;
+    memcpy(&upper, &bits, 8);
+    high = upper * 6.93147180369123816490e-01;
+    rate.c = (real)(1 / temperature);
+    rate.log2_e = (real)(1.44269504088896341 / temperature);
+    rate.ln2_high = R(from_bits)(R(to_bits)((real)high) & ~(((bits_t)1 << (EXP_SHIFT / 2)) - 1));
+    rate.ln2_low = (real)((high - (double)rate.ln2_high) + ((temperature - upper) * 6.93147180369123816490e-01 +
+                                                            temperature * 1.90821492927058770002e-10));
+    return rate;
+}
+
 /* The unit in which a row's exponentials are held: e^base 2^k, so that the largest of them, `top`, lies around
  * 2^(mantissa bits + 1), and those are normal numbers whose quotient by it is subnormal.
  * e^x is formed in it without x - m: n is rounded from x itself and k is taken off the exponent, so that the error of
@@ -106,14 +133,16 @@ FL_INLINE real R(expm1_nonpositive)(real x) {
  * integer: Dukhan and Ablavatski, Two-Pass Softmax Algorithm, 2020.) */
 typedef struct {
     real base, k, magic, low, top; /* from `low` down, e^(x - base) is 0; all but `top` follow from base and k */
+    R(rate) rate;
 } R(unit);
 
 /* e^d in it, where d = x - base. */
 FL_INLINE real R(exp_shifted)(R(unit) unit, real d) {
+    const R(rate) rate = unit.rate;
     real bounded = R(max)(unit.low, d); /* a NaN stays one */
-    real shifted = R(fma)(bounded, LOG2_E, unit.magic);
+    real shifted = R(fma)(bounded, rate.log2_e, unit.magic);
     real n = shifted - unit.magic;
-    real r = R(fma)(n, -LN2_LOW, R(fma)(n, -LN2_HIGH, bounded));
+    real r = R(fma)(n, -rate.ln2_low, R(fma)(n, -rate.ln2_high, bounded)) * rate.c;
     real scale = R(from_bits)(R(to_bits)(shifted) << EXP_SHIFT); /* 0 at `low` */
     return R(fma)(R(exp_poly)(r), scale, scale);
 }
@@ -121,18 +150,20 @@ FL_INLINE real R(exp_in)(R(unit) unit, real x) { return R(exp_shifted)(unit, x -
 
 /* The unit of a row whose largest logit is `max`; where that is +inf, e of all others is 0 in it. By masks: selects would
  * be threaded into branches and leave no loop to vectorise. */
-FL_INLINE R(unit) R(unit_of)(real max) {
+FL_INLINE R(unit) R(unit_at)(real max, R(rate) rate) {
     R(unit) unit;
     bits_t m = R(to_bits)(max) & ((bits_t)0 - (bits_t)(max > -REAL_INF));
-    bits_t far = (bits_t)0 - (bits_t)(R(abs)(max) > UNIT_EXACT);
+    bits_t far = (bits_t)0 - (bits_t)(R(abs)(max) * rate.c > UNIT_EXACT);
     real rest = R(from_bits)(m & ~far);
+    unit.rate = rate;
     unit.base = R(from_bits)(m & far);
-    unit.k = R(fma)(rest, LOG2_E, EXP_MAGIC) - EXP_MAGIC - (EXP_SHIFT + 2);
+    unit.k = R(fma)(rest, rate.log2_e, EXP_MAGIC) - EXP_MAGIC - (EXP_SHIFT + 2);
     unit.magic = EXP_MAGIC - unit.k;
-    unit.low = (unit.k - EXP_BIAS) * LN2;
+    unit.low = (unit.k - EXP_BIAS) * LN2 / rate.c;
     unit.top = R(exp_shifted)(unit, rest);
     return unit;
 }
+FL_INLINE R(unit) R(unit_of)(real max) { return R(unit_at)(max, R(plain_rate)()); }
 
 /* expm1 of x >= 0, up to where tanh no longer changes. */
 FL_INLINE real R(expm1_nonnegative)(real x) {

@@ -21,7 +21,9 @@ from .distance import (
     triplet_margin_loss,
     triplet_margin_with_distance_loss,
 )
+from .divergence import js_div_with_logits, kl_div_with_logits
 from .evaluation import Evaluation
+from .focal import focal_loss
 from .likelihood import gamma_nll_loss, gaussian_nll_loss, kl_div, poisson_nll_loss, tweedie_nll_loss
 from .margin import multi_margin_loss, multilabel_margin_loss, multilabel_soft_margin_loss
 from .overlap import dice_loss, tversky_loss
@@ -62,13 +64,16 @@ __all__ = [
     "dice_loss",
     "entropy",
     "exponential_loss",
+    "focal_loss",
     "gamma_nll_loss",
     "gaussian_nll_loss",
     "get_num_threads",
     "hinge_embedding_loss",
     "hinge_loss",
     "huber_loss",
+    "js_div_with_logits",
     "kl_div",
+    "kl_div_with_logits",
     "l1_loss",
     "log_cosh_loss",
     "log_softmax",

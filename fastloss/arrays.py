@@ -182,9 +182,8 @@ def class_axis(input: Array, axis: int, loss: str) -> int:
 
 def row_axes(shape: tuple[int, ...], axis: Any, loss: str, name: str) -> tuple[int, ...]:
     """The axes along which rows lie, as numbers from 0 on, in order; a row has at least one element."""
-    ndim, given = len(shape), axis if isinstance(axis, (tuple, list)) else (axis,)
-    if axis is None:
-        given = range(ndim)
+    ndim = len(shape)
+    given = range(ndim) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
     found = {whole_number(each, loss, "axis") for each in given}
     if not found or (ndim == 0 and found <= {0, -1}):
         return ()
@@ -194,7 +193,9 @@ def row_axes(shape: tuple[int, ...], axis: Any, loss: str, name: str) -> tuple[i
     if len(axes) < len(given):
         raise ValueError(f"{loss}: axis names one axis twice: {axis}")
     if any(shape[each] == 0 for each in axes):
-        raise ValueError(f"{loss}: {name} has no elements along axis {axis} (shape {shape}): there is no class to a row")
+        raise ValueError(
+            f"{loss}: {name} has no elements along axis {axis} (shape {shape}): there is no class to a row"
+        )
     return axes
 
 

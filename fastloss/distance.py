@@ -44,7 +44,7 @@ def _norm(loss: str, p: Any) -> tuple[str, float]:
     return {2.0: "", 1.0: "_1"}.get(number, "_p"), number
 
 
-@loss("rowwise", grad_output=True)
+@loss("rowwise", grad_output=True, predictions=("x1", "x2"))
 def cosine_similarity(x1: ArrayLike, x2: ArrayLike, axis: int = -1, eps: float = 1e-8) -> Declaration:
     r"""Cosine of the angle between rows.
 
@@ -91,15 +91,15 @@ def cosine_similarity(x1: ArrayLike, x2: ArrayLike, axis: int = -1, eps: float =
     return RowSums(name, name, [("x1", x1), ("x2", x2)], axis=axis, reduction="none", params=(eps,))
 
 
-@loss("rowwise")
+@loss("rowwise", predictions=("input1", "input2"))
 def cosine_embedding_loss(
     input1: ArrayLike, input2: ArrayLike, target: ArrayLike, margin: float = 0.0, *, reduction: str = "mean"
 ) -> Declaration:
     r"""Loss of pairs of rows that should be alike or not.
 
     Per row :math:`1 - \cos(x, y)` where the target is 1 and :math:`\max(0, \cos(x, y) - m)` where it is -1 (0 for any
-    other target), as ``torch.nn.functional.cosine_embedding_loss``: 1e-12 is added to the squares of the norms. A cosine
-    near 1 does not cancel.
+    other target), as ``torch.nn.functional.cosine_embedding_loss``: 1e-12 is added to the squares of the norms. Nothing
+    cancels where the cosine is near 1.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def cosine_embedding_loss(
     )  # fmt: skip
 
 
-@loss("rowwise", grad_output=True)
+@loss("rowwise", grad_output=True, predictions=("x1", "x2"))
 def pairwise_distance(
     x1: ArrayLike, x2: ArrayLike, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Declaration:
@@ -203,7 +203,7 @@ def pairwise_distance(
     )  # fmt: skip
 
 
-@loss("rowwise")
+@loss("rowwise", predictions=("anchor", "positive", "negative"))
 def triplet_margin_loss(
     anchor: ArrayLike,
     positive: ArrayLike,
@@ -289,7 +289,7 @@ def _triplets(
     return RowSums(name, "triplet_margin_loss" + kernel, named, reduction=reduction, params=params)
 
 
-@loss("rowwise")
+@loss("rowwise", predictions=("anchor", "positive", "negative"))
 def triplet_margin_with_distance_loss(
     anchor: ArrayLike,
     positive: ArrayLike,

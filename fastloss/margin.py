@@ -196,6 +196,4 @@ def multilabel_soft_margin_loss(
     for each, found in others:
         if found.ndim > x.ndim:
             raise ValueError(f"{name}: {each} has more axes than input: shape {found.shape}, input {x.shape}")
-    return RowSums(
-        name, name, [("input", x)], others, reduction=reduction, params=(float(x.shape[-1]),)
-    )
+    return RowSums(name, name, [("input", x)], others, reduction=reduction, params=(float(x.shape[-1]),))

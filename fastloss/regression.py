@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from numpy.typing import ArrayLike
 
 from .arrays import LARGEST, number, number_in
 from .loss import Declaration, loss
-from .run import Outer, Pointwise
+from .run import ONE, Outer, Pointwise
+from .run_rowsums import RowSums
 
 __all__ = [
     "huber_loss",
@@ -138,11 +140,17 @@ def _half_inverse(mean: float, root: float) -> float:
 
 
 @loss("pointwise")
-def rmse_loss(input: ArrayLike, target: ArrayLike) -> Declaration:
+def rmse_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    axis: int | Sequence[int] | None = None,
+) -> Declaration:
     r"""Root of the mean squared error.
 
-    One number :math:`\sqrt{\tfrac{1}{N} \sum (x - t)^2}` of all elements. Where x and t are equal
-    throughout, its gradient is 0.
+    One number :math:`\sqrt{\sum w (x - t)^2 / \sum w}` of all elements, or one for each row along `axis`. Where x and t
+    are equal throughout, its gradient is 0.
 
     Parameters
     ----------
@@ -150,10 +158,15 @@ def rmse_loss(input: ArrayLike, target: ArrayLike) -> Declaration:
         Predictions; floating.
     target : array_like
         Floating, integer or boolean; broadcasts with `input`.
+    weight : array_like, optional
+        Factor of each element; broadcasts.
+    axis : int or sequence of int, optional
+        What the mean is taken over; all axes by default.
 
     Returns
     -------
-    float
+    float or ndarray
+        With `axis`, an array of the operands' shape without it.
 
     Raises
     ------
@@ -170,13 +183,20 @@ def rmse_loss(input: ArrayLike, target: ArrayLike) -> Declaration:
     >>> import fastloss as fl
     >>> fl.rmse_loss([1.0, 7.0], [0, 0])
     5.0
+    >>> fl.rmse_loss(np.array([[1.0, 7.0], [3.0, 3.0]]), 0, axis=1)
+    array([5., 3.])
     """
+    if axis is not None:
+        others = [("target", target), ("weight", ONE if weight is None else weight)]
+        return RowSums("rmse_loss", "rmse_loss_rows", [("input", input)], others, axis, reduction="none")
     return Pointwise(
         "rmse_loss",
         [("input", input)],
         [("target", target)],
+        weight,
         kernel="mse_loss",
         reduction="mean",
+        mean_by_weight=True,
         outer=Outer(math.sqrt, _half_inverse),
     )
 

@@ -196,9 +196,7 @@ class ComposedTriplet:
             shapes = ", ".join(f"{name} {found.shape}" for name, found in self.named)
             raise ValueError(f"{loss}: the three must have the same number of axes; shapes: {shapes}")
         double = any(arrays.is_double(found) for _, found in self.named)
-        self.given = [
-            found if arrays.is_real(found) else arrays.contiguous(found, double) for _, found in self.named
-        ]
+        self.given = [found if arrays.is_real(found) else arrays.contiguous(found, double) for _, found in self.named]
 
     def _pairs(self) -> list[tuple[int, int]]:
         """Which of the three the distances are between; the last is not looked at without a swap."""

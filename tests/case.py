@@ -28,15 +28,8 @@ class Case:
 
     Of the value, the gradient (a tuple where there are several), and the Hessian if that is not the gradient's.
     """
-    predictions: int = 1
-    """How many of the operands, the first, the loss is differentiated by."""
     axes: int = 64
     """The most axes that its operands may have."""
-
-    @property
-    def predicted(self) -> list[str]:
-        """The names of the predictions."""
-        return list(self.operands)[: self.predictions]
 
     def draw(self, variant: Mapping[str, Any], rng: np.random.Generator, shape: Shape, name: str) -> dict[str, Any]:
         """Arguments of one call; floating-point arrays have the dtype called ``name``."""

@@ -266,6 +266,41 @@ def _ctc_terms(log_probs: Any, **arguments: Any) -> tuple[Any, Any]:
     return coarse * np.abs(value) * 8, (2 * p - grad) * (1 + coarse * np.abs(value)[..., None])
 
 
+def nearby(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.float64]:
+    """Logits that differ little from all others made by this, but for one number for each row."""
+    return logits(np.random.default_rng(11), shape) + rng.normal(0, 1e-3, shape) + rng.normal(0, 5, (*shape[:-1], 1))
+
+
+def _focal_terms(input: Any, target: Any, gamma: float = 2.0, **more: Any) -> tuple[Any, Any]:
+    # A power has so many times the relative error of its base.
+    found = REFERENCES["focal_loss"].value_and_grad(input, target, gamma, **more, reduction="none")
+    return tuple((1 + gamma) * np.abs(each) for each in found)
+
+
+def _probabilities(input: Any, target: Any, temperature: float = 1.0) -> tuple[Any, Any]:
+    p, q = (REFERENCES["softmax"](float64(each) / temperature) for each in (input, target))
+    return p, q
+
+
+def _sum_of_products(value: Any) -> Any:
+    # Each term is a product of several numbers: 8 ulp; and of a log-sum-exp's rounding its square is left.
+    return 4 / 3 * value + 1e-14
+
+
+def _kl_terms(**arguments: Any) -> tuple[Any, Any]:
+    value = REFERENCES["kl_div_with_logits"](**arguments, reduction="none")
+    p, q = _probabilities(**arguments)
+    return _sum_of_products(value), (p + q) / arguments.get("temperature", 1.0)
+
+
+def _js_terms(**arguments: Any) -> tuple[Any, Any]:
+    value = REFERENCES["js_div_with_logits"](**arguments, reduction="none")
+    p, q = _probabilities(**arguments)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        by_p = 2 * np.log(2) + np.abs(np.log(p) - np.log((p + q) / 2))
+    return _sum_of_products(value), p * np.where(p == 0, 0, by_p) / (2 * arguments.get("temperature", 1.0))
+
+
 ROW = {"input": logits}
 PAIR = {"x1": anchors, "x2": alike}
 TRIPLET = {"anchor": anchors, "positive": alike, "negative": alike}
@@ -303,12 +338,38 @@ CASES: dict[str, Case] = {
         {"input": mild_logits, "target": labels}, ({}, {"target": some_ignored, "base": 2}), _perplexity_terms
     ),
     "selective_log_softmax": Case(LABELLED),
-    "cosine_similarity": Case(PAIR, ({}, {"eps": 0.05, "grad_output": per_row}), _cosine_terms, predictions=2),
+    "focal_loss": Case(
+        LABELLED,
+        (
+            {},
+            {"target": some_ignored, "weight": class_weights, "gamma": 1.0},
+            {"gamma": 0.5},
+            {"gamma": 0.0, "weight": class_weights},
+            {"target": some_ignored, "gamma": 5.0},
+        ),
+        _focal_terms,
+    ),
+    "kl_div_with_logits": Case(
+        {"input": logits, "target": logits},
+        (
+            {},
+            {"temperature": 3.0},
+            {"temperature": 0.1},
+            {"input": nearby, "target": nearby},
+            {"input": nearby, "target": nearby, "temperature": 1.7},
+        ),
+        _kl_terms,
+    ),
+    "js_div_with_logits": Case(
+        {"input": logits, "target": logits},
+        ({}, {"temperature": 2.5}, {"input": nearby, "target": nearby}),
+        _js_terms,
+    ),
+    "cosine_similarity": Case(PAIR, ({}, {"eps": 0.05, "grad_output": per_row}), _cosine_terms),
     "cosine_embedding_loss": Case(
         {"input1": anchors, "input2": alike, "target": plus_or_minus},
         ({}, {"margin": 0.3}, {"target": labels}),
         _cosine_embedding_terms,
-        predictions=2,
         axes=2,
     ),
     "pairwise_distance": Case(
@@ -323,7 +384,6 @@ CASES: dict[str, Case] = {
             {"p": -2.0, "eps": 0.0},
             {"p": 0, "eps": 0.0},
         ),
-        predictions=2,
     ),
     "triplet_margin_loss": Case(
         TRIPLET,
@@ -335,7 +395,6 @@ CASES: dict[str, Case] = {
             {"p": np.inf, "eps": 0.0},
         ),
         _triplet_terms,
-        predictions=3,
     ),
     "triplet_margin_with_distance_loss": Case(
         TRIPLET,
@@ -345,7 +404,6 @@ CASES: dict[str, Case] = {
             {"distance_function": LOSSES["cosine_similarity"], "margin": 0.2},
         ),
         _distance_terms,
-        predictions=3,
     ),
     "multi_margin_loss": Case(
         {"input": logits, "target": labels}, ({}, {"p": 2, "margin": 0.5, "weight": class_weights}), axes=2
@@ -359,7 +417,7 @@ CASES: dict[str, Case] = {
     ),
     "tversky_loss": Case(
         OVERLAP,
-        ({"alpha": 0.3, "beta": 0.7}, {"input": fractions, "from_logits": False}, {"target": fractions}),
+        ({}, {"alpha": 0.3, "beta": 0.7}, {"input": fractions, "from_logits": False}, {"target": fractions}),
         _tversky_terms,
     ),
     "ctc_loss": Case(

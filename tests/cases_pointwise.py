@@ -163,7 +163,7 @@ SIGNED = {"input": numbers, "target": plus_or_minus}
 POINTWISE: dict[str, Case] = {
     "l1_loss": Case(DIFFERENCE, ({}, {"weight": positives}, {"weight": positives, "hess": 1.0})),
     "mse_loss": Case(DIFFERENCE, ({}, {"weight": positives})),
-    "rmse_loss": Case(DIFFERENCE),
+    "rmse_loss": Case(DIFFERENCE, ({}, {"weight": positives}, {"axis": -1}, {"axis": 0, "weight": positives})),
     "mape_loss": Case({"input": numbers, "target": away_from_zero}),
     "msle_loss": Case({"input": above_minus_one, "target": above_minus_one}, magnitudes=_msle_terms),
     "smooth_l1_loss": Case(DIFFERENCE, ({}, {"beta": 0.3}, {"beta": 0.0}, {"beta": 7.0})),
@@ -198,7 +198,6 @@ POINTWISE: dict[str, Case] = {
         {"input": mild_numbers, "var": positives, "target": mild_numbers},
         ({}, {"full": True, "eps": 0.3}),
         _gaussian_terms,
-        predictions=2,
     ),
     "kl_div": Case(
         {"input": logarithms, "target": shares}, ({}, {"target": logarithms, "log_target": True}), _kl_terms
@@ -232,6 +231,5 @@ POINTWISE: dict[str, Case] = {
         {"input1": numbers, "input2": numbers, "target": plus_or_minus},
         ({}, {"margin": 0.3}, {"target": between_the_signs, "margin": 1.0}),
         _ranking_terms,
-        predictions=2,
     ),
 }

@@ -93,7 +93,7 @@ ARGUMENTS = [
     (name, each)
     for name in LOSSES
     for each in CASES[name].operands
-    if each in CASES[name].predicted or each == "target"
+    if each in LOSSES[name].predictions or each == "target"
 ]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import ALL, CASES, samples, strided
+from cases import ALL, samples, strided
 from helpers import DIFFERENTIABLE, DTYPES, assert_same, assert_ulp, compute_dtype, every_isa, owed, reductions
 
 from fastloss.loss import LOSSES
@@ -36,7 +36,7 @@ def test_gradient_is_the_reference(loss: str, variant: int, name: str, isa: str)
 
 def each_prediction(loss: str, grad: Any, expected: Any, scale: Any) -> tuple[Any, ...]:
     """Gradients, what they should be, the magnitude of their terms, and the names, all in tuples."""
-    names = CASES[loss].predicted
+    names = LOSSES[loss].predictions
     scales = scale if isinstance(scale, tuple) else (scale,) * len(names)
     return *(each if isinstance(each, tuple) else (each,) for each in (grad, expected)), scales, names
 

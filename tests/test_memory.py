@@ -23,10 +23,12 @@ MB = 2**20
 @pytest.mark.parametrize("name", [name for name in DIFFERENTIABLE if name not in ("softmax", "log_softmax")])
 def test_nothing_of_the_logits_size_in_numpy(name, dtype_name):
     shape = (300_000,) if LOSSES[name].family == "pointwise" else (300, 1000)
-    options = {"reduction": "mean"} if reductions(LOSSES[name])[0] else {}
+    options = {"reduction": "mean"} if len(reductions(LOSSES[name])) > 1 else {}
     for variant in CASES[name].variants:
+        if "distance_function" in variant:
+            continue  # which makes arrays of its own
         arguments = CASES[name].draw(variant, np.random.default_rng(0), shape, dtype_name)
-        outputs = tuple(arguments[key] for key in CASES[name].predicted)
+        outputs = tuple(arguments[key] for key in LOSSES[name].predictions)
         outputs = outputs if len(outputs) > 1 else outputs[0]
         LOSSES[name].value_and_grad(**arguments, **options, out=copy.deepcopy(outputs))
         tracemalloc.start()

@@ -36,7 +36,7 @@ def test_out_is_written_and_returned(name, dtype_name, classes):
         got = LOSSES[name].value_and_grad(**arguments, out=strided)
         assert all(map(operator.is_, flat(got[1]), flat(strided)))
         assert_same(got, (value, grad))
-        own = {key: arguments[key].copy() for key in CASES[name].predicted}
+        own = {key: arguments[key].copy() for key in LOSSES[name].predictions}
         places = tuple(own.values())
         got = LOSSES[name].value_and_grad(**{**arguments, **own}, out=places if len(own) > 1 else places[0])
         assert all(map(operator.is_, flat(got[1]), places))

@@ -38,10 +38,10 @@ def drawn(name, variant):
     shape = (13,) if LOSSES[name].family == "pointwise" else (3, 4)
     arguments = case.draw(case.variants[variant], rng, shape, "float64")
     # where there is no 0, every reference is differentiable
-    for key in case.predicted:
+    for key in LOSSES[name].predictions:
         arguments[key] = rng.uniform(0.1, 0.9, shape) if "from_logits" in arguments else rng.normal(size=shape)
     if LOSSES[name].family == "pointwise":  # nor any two numbers equal
-        for offset, key in enumerate((*case.predicted, "target")):
+        for offset, key in enumerate((*LOSSES[name].predictions, "target")):
             arguments[key] = rng.integers(25, 36, shape) / 50 + offset / 200
     return arguments
 
@@ -55,7 +55,7 @@ def test_gradient(name, variant):
     definition = reference.get(name)
     grads = definition.terms(**arguments).grads
     upstream = arguments.pop("grad_output", 1.0)
-    for key, grad in zip(CASES[name].predicted, grads, strict=True):
+    for key, grad in zip(LOSSES[name].predictions, grads, strict=True):
 
         def total(moved, key=key):
             return np.sum(definition.terms(**{**arguments, key: moved}).value * upstream)

@@ -16,7 +16,7 @@ typedef struct {
 } R(lane_coefficients);
 
 FL_INLINE R(unit) R(lane_unit)(const R(scans) *s, int64_t l) {
-    return (R(unit)){s->base[l], s->k[l], s->magic[l], s->low[l], s->top[l]};
+    return (R(unit)){s->base[l], s->k[l], s->magic[l], s->low[l], s->top[l], R(plain_rate)()};
 }
 
 FL_INLINE void R(set_unit)(R(scans) *s, int64_t l, real max) {

@@ -133,11 +133,9 @@ FL_INLINE int R(is_side_by_side)(const fl_matrix *m, fl_run_at here, int64_t row
     return here.run >= rows && here.stride == fl_itemsize(m->rows.dtype) && m->class_stride != here.stride;
 }
 
-/* n <= FL_NARROW classes from class j on of the group's rows. `flat` and `buffer` hold panel_size each. */
-FL_NOINLINE R(panel)
-    R(load_panel)(const fl_matrix *m, const R(group) *g, int64_t j, int64_t n, real softcap, real *flat, real *buffer) {
-    const int64_t first = g->first, rows = g->rows;
-    const int lanes = g->lanes;
+/* n <= FL_NARROW classes from class j on of the rows from `first` on. `flat` and `buffer` hold panel_size each. */
+FL_NOINLINE R(panel) R(load_lanes)(const fl_matrix *m, int64_t first, int64_t rows, int lanes, int64_t j, int64_t n,
+                                   real softcap, real *flat, real *buffer) {
     fl_run_at here = fl_locate(&m->rows, first);
     int64_t item = fl_itemsize(m->rows.dtype), stride = m->class_stride;
     int dtype = m->rows.dtype, swapped = m->rows.swapped;
@@ -173,11 +171,9 @@ FL_NOINLINE R(panel)
     return (R(panel)){buffer, lanes};
 }
 
-/* The other way: a panel with step g->lanes to the group's rows. */
-FL_NOINLINE void R(store_panel)(const fl_matrix *m, const R(group) *g, int64_t j, int64_t n, const real *panel,
-                                real *flat, int stream) {
-    const int64_t first = g->first, rows = g->rows;
-    const int lanes = g->lanes;
+/* The other way: a panel with step `lanes` to the rows. */
+FL_NOINLINE void R(store_lanes)(const fl_matrix *m, int64_t first, int64_t rows, int lanes, int64_t j, int64_t n,
+                                const real *panel, real *flat, int stream) {
     fl_run_at here = fl_locate(&m->rows, first);
     int64_t item = fl_itemsize(m->rows.dtype), stride = m->class_stride;
     int dtype = m->rows.dtype, swapped = m->rows.swapped;
@@ -194,4 +190,14 @@ FL_NOINLINE void R(store_panel)(const fl_matrix *m, const R(group) *g, int64_t j
     }
     for (int64_t l = 0; l < rows; l++)
         R(store)(dtype, fl_locate(&m->rows, first + l).at + j * stride, stride, swapped, n, flat + l * n, stream);
+}
+
+/* Both for a group. */
+FL_INLINE R(panel)
+    R(load_panel)(const fl_matrix *m, const R(group) *g, int64_t j, int64_t n, real softcap, real *flat, real *buffer) {
+    return R(load_lanes)(m, g->first, g->rows, g->lanes, j, n, softcap, flat, buffer);
+}
+FL_INLINE void R(store_panel)(const fl_matrix *m, const R(group) *g, int64_t j, int64_t n, const real *panel,
+                              real *flat, int stream) {
+    R(store_lanes)(m, g->first, g->rows, g->lanes, j, n, panel, flat, stream);
 }

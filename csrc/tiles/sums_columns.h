@@ -1,6 +1,6 @@
 /* Rows of sums together, a row in each lane: rows too short to fill the lanes, and rows that lie side by side. */
 
-/* A panel of rows: as R(load_panel), and where rows repeat or have several dimensions. */
+/* A panel of rows: as R(load_lanes), and where rows repeat or have several dimensions. */
 FL_NOINLINE R(panel)
     R(rows_panel)(const fl_rows *m, int64_t first, int64_t rows, int64_t j, int64_t n, real *flat, real *buffer) {
     if (R(is_single)(m))
@@ -15,7 +15,7 @@ FL_NOINLINE R(panel)
         return (R(panel)){buffer, LANES};
     }
     if (m->row.ndim <= 1)
-        return R(load_panel)(&m->matrix, first, rows, j, n, 0, flat, buffer);
+        return R(load_lanes)(&m->matrix, first, rows, LANES, j, n, 0, flat, buffer);
     for (int64_t l = 0; l < rows; l++) {
         const real *from = R(row_block)(m, R(row_offset)(m, first + l), j, n, flat);
         for (int64_t c = 0; c < n; c++)
@@ -91,7 +91,7 @@ FL_NOINLINE void R(put_panels)(const fl_rowsums *job, int grads, const R(batch) 
     for (int g = 0; g < grads; g++) {
         const fl_rows *to = &job->grad[g];
         if (to->row.ndim <= 1) {
-            R(store_panel)(&to->matrix, b->first, b->rows, j, n, room->grad[g], room->flat, job->stream);
+            R(store_lanes)(&to->matrix, b->first, b->rows, LANES, j, n, room->grad[g], room->flat, job->stream);
             continue;
         }
         for (int64_t l = 0; l < b->rows; l++) {

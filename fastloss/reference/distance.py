@@ -68,14 +68,15 @@ def triplet_margin_loss(
     eps: float = 1e-6,
     swap: bool = False,
 ) -> Terms:
-    """``max(0, margin + |a - p| - |a - n|)``; with a swap ``|p - n|`` takes the place of ``|a - n|`` if smaller (torch).
+    """``max(0, margin + |a - p| - |a - n|)`` (torch).
 
-    Of two equal distances each gets half the gradient.
+    With a swap ``|p - n|`` takes the place of ``|a - n|`` where it is smaller. Of two equal distances each gets half
+    the gradient.
     """
     given = (anchor, positive, negative)
     a, b, c = (np.atleast_1d(each) for each in np.broadcast_arrays(*map(as_float64, given)))
     pairs = [_p_norm(x - y + eps, p) for x, y in ((a, b), (a, c), (b, c))]
-    value, slopes = _triplet(*(norm for norm, _ in pairs), margin, swap)
+    value, slopes = _triplet([norm for norm, _ in pairs], margin, swap)
     ab, ac, bc = (slope * by for slope, (_, by) in zip(slopes, pairs, strict=True))
     grads = (ab + ac, bc - ab, -ac - bc)
     return Terms(value[..., 0], tuple(_back(grad, each, -1) for grad, each in zip(grads, given, strict=True)))
@@ -96,7 +97,7 @@ def triplet_margin_with_distance_loss(
     function = getattr(function, "reference", function)
     x = [as_float64(each) for each in (anchor, positive, negative)]
     distances = [as_float64(function(x[i], x[j])) for i, j in ((0, 1), (0, 2), (1, 2))]
-    value, slopes = _triplet(*distances, margin, swap)
+    value, slopes = _triplet(distances, margin, swap)
     if not hasattr(function, "value_and_grad"):
         return Terms(value)
     grads = [np.zeros_like(each) for each in x]
@@ -107,8 +108,9 @@ def triplet_margin_with_distance_loss(
     return Terms(value, tuple(grads))
 
 
-def _triplet(ab: Array, ac: Array, bc: Array, margin: float, swap: bool) -> tuple[Array, tuple[Array, Array, Array]]:
+def _triplet(distances: list[Array], margin: float, swap: bool) -> tuple[Array, tuple[Array, Array, Array]]:
     """The loss of three distances, and its slopes by them."""
+    ab, ac, bc = distances
     nearer = np.where(bc < ac, 1.0, 0.5 * (bc == ac)) * swap
     gap = margin + ab - (np.minimum(ac, bc) if swap else ac)
     slope = np.where(np.isnan(gap), gap, gap >= 0)
@@ -116,7 +118,7 @@ def _triplet(ab: Array, ac: Array, bc: Array, margin: float, swap: bool) -> tupl
 
 
 def _p_norm(x: Array, p: float) -> tuple[Array, Array]:
-    """The norm of each row, and its slopes: ``sign(x) |x|^(p - 1) / norm^(p - 1)``, for infinite p shared by the largest."""
+    """The norm of each row and its slopes ``sign(x) (|x| / norm)^(p - 1)``, for infinite p shared by the largest."""
     size = np.abs(x)
     if p == 0:
         return _sum(np.where(np.isnan(x), x, x != 0)), 0 * x

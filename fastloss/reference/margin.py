@@ -35,7 +35,7 @@ def multi_margin_loss(input: Any, target: Any, p: int = 1, margin: float = 1.0, 
 
 @reference("mean")
 def multilabel_margin_loss(input: Any, target: Any) -> Terms:
-    """``1 / C`` times the sum of ``max(0, 1 - x_t + x_j)`` over a row's labels ``t`` and all other classes ``j`` (torch).
+    """``1 / C`` times the sum of ``max(0, 1 - x_t + x_j)`` over labels ``t`` and other classes ``j`` (torch).
 
     Gradient: what each pair with a positive term gives to ``j`` and takes from ``t``.
     """
@@ -60,7 +60,10 @@ def multilabel_margin_loss(input: Any, target: Any) -> Terms:
 
 @reference("mean")
 def multilabel_soft_margin_loss(input: Any, target: Any, weight: Any = None) -> Terms:
-    """``1 / C sum_j w_j [(1 - t_j) softplus(x_j) + t_j softplus(-x_j)]``; gradient ``w_j (s(x_j) - t_j) / C`` (torch)."""
+    """``1 / C sum_j w_j [(1 - t_j) softplus(x_j) + t_j softplus(-x_j)]`` (torch).
+
+    Gradient ``w_j (s(x_j) - t_j) / C``, where ``s`` is the sigmoid.
+    """
     given = (input, target, 1.0 if weight is None else weight)
     x, t, w = np.broadcast_arrays(*map(as_float64, given))
     small = np.exp(-np.abs(x))

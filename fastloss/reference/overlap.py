@@ -36,7 +36,8 @@ def tversky_loss(
 ) -> Terms:
     """``1 - (T + s) / (T + F + s)``, ``T = sum p t``, ``F = alpha sum p (1 - t) + beta sum (1 - p) t`` (Keras).
 
-    That is ``F / D`` with ``D = T + F + s``. Gradient by ``p``: ``(F' D - F D') / D^2``; by a logit times ``p (1 - p)``.
+    That is ``F / D`` with ``D = T + F + s``. Gradient ``(F' D - F D') / D^2`` by ``p``, ``p (1 - p)`` times that by a
+    logit.
     """
     x, t = np.broadcast_arrays(as_float64(input), as_float64(target))
     small = np.exp(-np.abs(x))

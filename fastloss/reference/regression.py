@@ -40,13 +40,15 @@ def mse_loss(input: Any, target: Any, weight: Any = None) -> Terms:
     )
 
 
-@reference("sum")
-def rmse_loss(input: Any, target: Any) -> Terms:
-    """Root of the mean squared error ``r``, gradient ``(x - t) / (N r)``, and 0 where r is 0 (sklearn)."""
-    x, t = operands(input, target)
-    root = np.sqrt(np.sum((x - t) ** 2) / x.size)
-    grad = np.where(root == 0, 0.0, (x - t) / (x.size * root))
-    return Terms(np.asarray(root), (as_input(grad, input),))
+@reference("none")
+def rmse_loss(input: Any, target: Any, weight: Any = None, axis: Any = None) -> Terms:
+    """Root of the mean squared error ``r``, gradient ``w (x - t) / (r sum w)``, and 0 where r is 0 (sklearn)."""
+    x, t, w = operands(input, target, weight)
+    total = np.sum(w, axis, keepdims=True)
+    root = np.sqrt(np.sum(w * (x - t) ** 2, axis, keepdims=True) / total)
+    grad = np.where(root == 0, 0.0, w * (x - t) / (total * np.where(root == 0, 1.0, root)))
+    value = np.squeeze(root, axis)
+    return Terms(float(value) if axis is None else value, (as_input(grad, input),))
 
 
 @reference("mean")
