@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .formulas import written_out
 from .measure import Contender
 from .problem import Array, Problem
 
@@ -184,7 +185,7 @@ def _torch_function(problem: Problem) -> Function | None:
     # torch's losses over classes have them on axis 1.
     if problem.work.function.family == "rowwise" and axis % len(problem.work.shape) != 1:
         return None
-    function: Function | None = getattr(functional, name, None)
+    function: Function | None = getattr(functional, name, None) or written_out(torch).get(name)
     return function
 
 
@@ -198,17 +199,18 @@ def _tensor(array: Array) -> Any:
 
 def _torch_contender(function: Function, problem: Problem) -> Contender:
     torch = import_module("torch")
-    x, *rest = map(_tensor, problem.arguments)
+    arguments = list(map(_tensor, problem.arguments))
     if problem.work.mode == "value":
-        return Contender(lambda: function(x, *rest), torch.no_grad)
-    x.requires_grad_()
+        return Contender(lambda: function(*arguments), torch.no_grad)
+    leaves = [arguments[place].requires_grad_() for place in problem.predictions]
     upstream = None if problem.upstream is None else _tensor(problem.upstream)
 
     def call() -> Any:
-        x.grad = None
-        value = function(x, *rest)
+        for leaf in leaves:
+            leaf.grad = None
+        value = function(*arguments)
         value.backward(upstream if upstream is not None or value.ndim == 0 else torch.ones_like(value))
-        return value, x.grad
+        return value, *(leaf.grad for leaf in leaves)
 
     return Contender(call)
 
@@ -302,18 +304,24 @@ def _jax_function(problem: Problem) -> Function | None:
             "cross_entropy": lambda x, t: labelled(x, t).mean(),
             "perplexity": lambda x, t: jnp.exp(labelled(x, t).mean()),
             "mse_loss": lambda x, t: optax.squared_error(x, t).mean(),
+            "huber_loss": lambda x, t: optax.losses.huber_loss(x, t).mean(),
+            "log_cosh_loss": lambda x, t: optax.losses.log_cosh(x, t).mean(),
+            "hinge_loss": lambda x, t: optax.losses.hinge_loss(x, t).mean(),
+            "sigmoid_focal_loss": lambda x, t: optax.losses.sigmoid_focal_loss(x, t, alpha=0.25).mean(),
             "ctc_loss": ctc_loss,
             "binary_cross_entropy_with_logits": lambda x, t: optax.sigmoid_binary_cross_entropy(x, t).mean(),
         }
-    return own.get(problem.work.loss)
+    return own.get(problem.work.loss) or written_out(jnp).get(problem.work.loss)
 
 
-def _jax_gradient(function: Function, arguments: list[Any]) -> Function:
+def _jax_gradient(function: Function, arguments: list[Any], predictions: list[int]) -> Function:
     """Value and gradient of a function; a value that is an array takes what comes from upstream, or ones."""
     jax, jnp = import_module("jax"), import_module("jax.numpy")
     count = len(inspect.signature(function).parameters)
     if jax.eval_shape(function, *arguments[:count]).ndim == 0:
-        gradient: Function = jax.value_and_grad(function)
+        gradient: Function = jax.value_and_grad(
+            function, argnums=predictions[0] if len(predictions) == 1 else predictions
+        )
         return gradient
 
     def pulled(x: Any, *rest: Any) -> Any:
@@ -333,7 +341,7 @@ def _jax_contender(function: Function | None, problem: Problem) -> Contender | N
     with wide():
         arguments = [jax.device_put(each, jax.devices("cpu")[0]) for each in problem.reads]
         if problem.work.mode == "value_and_grad":
-            function = _jax_gradient(function, arguments)
+            function = _jax_gradient(function, arguments, problem.predictions)
     jitted = jax.jit(function)
     return Contender(lambda: jax.block_until_ready(jitted(*arguments)), wide)
 

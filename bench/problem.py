@@ -16,8 +16,25 @@ from .work import Work
 
 Array = NDArray[Any]
 
-# Pointwise losses whose target is 0 or 1.
-BITS = {"binary_cross_entropy", "binary_cross_entropy_with_logits", "sigmoid_focal_loss"}
+# Operands of pointwise losses that are no normal numbers.
+KINDS: dict[str, dict[str, str]] = {
+    "mape_loss": {"target": "fraction"},
+    "msle_loss": {"input": "fraction", "target": "fraction"},
+    "poisson_nll_loss": {"target": "fraction"},
+    "gamma_nll_loss": {"target": "fraction"},
+    "tweedie_nll_loss": {"target": "fraction"},
+    "gaussian_nll_loss": {"var": "fraction"},
+    "kl_div": {"target": "fraction"},
+    "binary_cross_entropy": {"input": "fraction", "target": "bit"},
+    "binary_cross_entropy_with_logits": {"target": "bit"},
+    "sigmoid_focal_loss": {"target": "bit"},
+    "soft_margin_loss": {"target": "sign"},
+    "exponential_loss": {"target": "sign"},
+    "hinge_loss": {"target": "sign"},
+    "squared_hinge_loss": {"target": "sign"},
+    "hinge_embedding_loss": {"target": "sign"},
+    "margin_ranking_loss": {"target": "sign"},
+}
 # Losses of rows whose target has the shape of the input.
 ALIKE = {"kl_div_with_logits", "js_div_with_logits"}
 # Losses that read one number of each row.
@@ -50,12 +67,25 @@ class Problem:
         if self.upstream is not None:
             self.keywords["grad_output"] = self.upstream
         # Touched here, so that no page is new to whoever writes it.
-        self.writes = tuple(np.full(work.shape, 1, dtype) for _ in range(self.wide_value + gradient))
+        gradients = len(self.predictions) if gradient else 0
+        self.writes = tuple(np.full(work.shape, 1, dtype) for _ in range(self.wide_value + gradients))
 
     @property
     def input(self) -> Array:
         """The prediction."""
         return self.arguments[0]
+
+    @property
+    def predictions(self) -> list[int]:
+        """The places of the arguments that the work differentiates by."""
+        names = self._required()
+        return [names.index(name) for name in self.work.function.predictions]
+
+    @property
+    def out(self) -> Any:
+        """Where the gradients go: an array, or a tuple of several."""
+        count = len(self.predictions)
+        return self.writes[:count] if count > 1 else self.writes[0]
 
     @property
     def reads(self) -> tuple[Array, ...]:
@@ -84,15 +114,21 @@ class Problem:
         work = self.work
         if work.function.family == "sequence":
             return self._of_sequences(name)
+        if name in KINDS.get(work.loss, {}):
+            return self._of_kind(KINDS[work.loss][name])
         if name != "target":
             return self._normal()
         if work.function.family == "rowwise" and work.loss not in ALIKE:
             rows = list(work.shape)
             classes = rows.pop(work.axis)
             return self._random.integers(classes, size=rows)
-        if work.loss in BITS:
-            return self._random.integers(2, size=work.shape, dtype=np.uint8).astype(self.dtype)
         return self._normal()
+
+    def _of_kind(self, kind: str) -> Array:
+        if kind == "fraction":
+            return (0.01 + 0.98 * self._random.random(self.work.shape, np.float32)).astype(self.dtype, copy=False)
+        bits = self._random.integers(2, size=self.work.shape, dtype=np.uint8).astype(self.dtype)
+        return 2 * bits - 1 if kind == "sign" else bits
 
     def _of_sequences(self, name: str) -> Array:
         steps, count, classes = self.work.shape

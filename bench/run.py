@@ -135,7 +135,7 @@ def ours(problem: Problem) -> dict[str, Contender]:
         calls[FASTLOSS] = functools.partial(work.function, *problem.arguments, **keywords)
     else:
         fused = functools.partial(work.function.value_and_grad, *problem.arguments, **keywords)
-        calls[FASTLOSS] = functools.partial(fused, out=problem.writes[0])
+        calls[FASTLOSS] = functools.partial(fused, out=problem.out)
         calls[NEW] = fused
     if any(goal.measure == "float32" for goal in work.goals):
         calls[FLOAT32] = _float32(problem)

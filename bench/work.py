@@ -97,12 +97,40 @@ def goal_work() -> list[Work]:
         *both("logsumexp", (8192, 1000), goals(peer=2), goals(peer=2.5)),
         Work("score", (1024, 32000)),
         *both("kl_div_with_logits", (8192, 1000), goals(limit=2)),
-        *both("mse_loss", (1 << 24,), goals(limit=1.35), goals(peer=2.5)),
-        *both("binary_cross_entropy_with_logits", (1 << 24,), goals(limit=1.35, peer=4), goals(peer=7)),
+        *pointwise_work(),
         *both("cross_entropy", (32, 10), goals(seconds=4e-6)),
         *both("ctc_loss", (500, 32, 1000), goals(peer=2), goals(peer=2)),
     ]
     return [item for item in work if item.loss in LOSSES]
+
+
+# Of pointwise losses: which take powers, and how many times as fast as the fastest peer their gradients should be.
+POWERS = {"tweedie_nll_loss", "sigmoid_focal_loss"}
+TIMES = {
+    "mse_loss": 2.5,
+    "l1_loss": 2.5,
+    "huber_loss": 2.5,
+    "smooth_l1_loss": 2.5,
+    "poisson_nll_loss": 4,
+    "soft_margin_loss": 4,
+    "binary_cross_entropy": 6,
+    "binary_cross_entropy_with_logits": 7,
+}
+
+
+def pointwise_work() -> list[Work]:
+    """Every pointwise loss, beside one read of its arrays."""
+    return [
+        item
+        for name, loss in LOSSES.items()
+        if loss.family == "pointwise"
+        for item in both(
+            name,
+            SHAPES["pointwise"],
+            goals(limit=2.5 if name in POWERS else 1.35),
+            goals(peer=TIMES[name]) if name in TIMES else (),
+        )
+    ]
 
 
 def other_work() -> list[Work]:

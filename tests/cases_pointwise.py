@@ -163,7 +163,7 @@ SIGNED = {"input": numbers, "target": plus_or_minus}
 POINTWISE: dict[str, Case] = {
     "l1_loss": Case(DIFFERENCE, ({}, {"weight": positives}, {"weight": positives, "hess": 1.0})),
     "mse_loss": Case(DIFFERENCE, ({}, {"weight": positives})),
-    "rmse_loss": Case(DIFFERENCE, ({}, {"weight": positives}, {"axis": -1}, {"axis": 0, "weight": positives})),
+    "rmse_loss": Case(DIFFERENCE, ({}, {"weight": positives})),
     "mape_loss": Case({"input": numbers, "target": away_from_zero}),
     "msle_loss": Case({"input": above_minus_one, "target": above_minus_one}, magnitudes=_msle_terms),
     "smooth_l1_loss": Case(DIFFERENCE, ({}, {"beta": 0.3}, {"beta": 0.0}, {"beta": 7.0})),

@@ -41,7 +41,7 @@ def drawn(name, variant):
     for key in LOSSES[name].predictions:
         arguments[key] = rng.uniform(0.1, 0.9, shape) if "from_logits" in arguments else rng.normal(size=shape)
     if LOSSES[name].family == "pointwise":  # nor any two numbers equal
-        for offset, key in enumerate((*case.predicted, "target")):
+        for offset, key in enumerate((*LOSSES[name].predictions, "target")):
             arguments[key] = rng.integers(25, 36, shape) / 50 + offset / 200
     return arguments
 

@@ -3,7 +3,7 @@
 /* |x - t|; param: what stands in the Hessian's place */
 FL_INLINE R(terms) R(l1_loss)(R(operands) o, const real *param) {
     real d = o.a - o.b;
-    return (R(terms)){R(abs)(d), R(sign_of)(d), 0, 0, param[0], 0};
+    return (R(terms)){R(abs)(d), R(sign)(d), 0, 0, param[0], 0};
 }
 
 /* (x - t)^2 */
@@ -17,7 +17,7 @@ FL_INLINE R(terms) R(mse_loss)(R(operands) o, const real *param) {
 FL_INLINE R(terms) R(mape_loss)(R(operands) o, const real *param) {
     real d = o.a - o.b, size = R(abs)(o.b);
     (void)param;
-    return (R(terms)){d == 0 ? 0 : R(abs)(d) / size, d == 0 ? 0 : R(sign_of)(d) / size, 0, 0, 0, 0};
+    return (R(terms)){d == 0 ? 0 : R(abs)(d) / size, d == 0 ? 0 : R(sign)(d) / size, 0, 0, 0, 0};
 }
 
 /* l^2 with l = log(1 + x) - log(1 + t) = +-log(1 + |x - t| / (1 + min(x, t))), which does not cancel; since the square
