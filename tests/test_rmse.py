@@ -23,7 +23,8 @@ def test_rows_are_the_reference(axis: Any, weighted: bool, name: str, isa: str) 
     weight = rng.uniform(0.1, 2, (33, 1)).astype(dtype(name)) if weighted else None
     value, grad = fl.rmse_loss.value_and_grad(x, t, weight, axis=axis)
     expected, slope = fl.rmse_loss.reference.value_and_grad(x, t, weight, axis=axis)
-    assert value.dtype == compute_dtype(name) and grad.dtype == x.dtype
+    assert value.dtype == compute_dtype(name)
+    assert grad.dtype == x.dtype
     assert_ulp(value, expected, owed(isa))
     assert_ulp(grad, slope, owed(isa))
 
