@@ -264,11 +264,16 @@ def test_scalars():
     assert fl.logsumexp([0.0, 0.0], keepdims=True).shape == (1,)
 
 
-@pytest.mark.parametrize("name", [name for name, loss in LOSSES.items() if loss.family == "rowwise"])
-@pytest.mark.parametrize("shape", [(0, 3), (0, 100), (2, 0, 3), (0, 2, 70)])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        (name, shape)
+        for name, loss in LOSSES.items()
+        for shape in [(0, 3), (0, 100), (2, 0, 3), (0, 2, 70)]
+        if loss.family == "rowwise" and len(shape) <= CASES[name].axes
+    ],
+)
 def test_no_rows(name, shape):
-    if len(shape) > CASES[name].axes:
-        pytest.skip("takes a matrix at most")
     for variant in range(len(CASES[name].variants)):
         arguments = drawn(name, variant=variant, shape=shape)
         for answer in everything(name, **arguments):

@@ -29,11 +29,10 @@ def each(loss, *arrays, dtype="float64", **options):
 class TestNaN:
     @every_isa
     @pytest.mark.parametrize(
-        ("name", "variant"), [(name, i) for name in POINTWISE for i in range(len(CASES[name].variants))]
+        ("name", "variant"),
+        [(name, i) for name in POINTWISE if name != "rmse_loss" for i in range(len(CASES[name].variants))],
     )
     def test_stays_in_its_element(self, name, variant, dtype, isa):
-        if name == "rmse_loss":
-            pytest.skip("is one number")
         case, place = CASES[name], 700
         plain = case.draw(case.variants[variant], np.random.default_rng(0), (1500,), dtype)
         value, grad = LOSSES[name].value_and_grad(**plain, reduction="none")

@@ -72,4 +72,5 @@ def _spread(u: Array) -> Array:
     """``v tanh v - log cosh v = log 2 - log(1 + e^-u) - u / (1 + e^u)`` with ``v = u / 2``, for ``u >= 0``."""
     v, small = u / 2, np.exp(-u)
     far = np.log(2) - np.log1p(small) - product(u, small) / (1 + small)
-    return np.where(u < 1, v * np.tanh(v) - np.log1p(2 * np.sinh(v / 2) ** 2), far)
+    near: Array = v * np.tanh(v) - np.log1p(2 * np.sinh(v / 2) ** 2)
+    return np.where(u < 1, near, far)

@@ -1,0 +1,125 @@
+# The C surface (csrc/fastloss.h) as the binding sees it; Cython reads this before _core.pyx.
+
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
+
+cdef extern from "fastloss.h" nogil:
+    enum:
+        FL_MAX_DIM, FL_MAX_OPERANDS, FL_MAX_GRADS, FL_MAX_PARAMS, FL_ROW_OPERANDS, FL_TILE, FL_NARROW
+        FL_F32, FL_F64, FL_F16, FL_BF16, FL_I8, FL_U8, FL_I16, FL_U16, FL_I32, FL_U32, FL_I64, FL_U64
+        FL_MODE_VALUE, FL_MODE_GRAD, FL_MODE_HESS, FL_PICKED
+
+    ctypedef struct fl_array:
+        char *data
+        int dtype, swapped, ndim
+        int64_t *shape
+        int64_t *stride
+
+    ctypedef struct fl_matrix:
+        fl_array rows
+        int64_t class_stride
+
+    ctypedef struct fl_rows:
+        fl_matrix matrix
+        fl_array row
+
+    ctypedef struct fl_partial:
+        double sum, weight
+        int64_t bad
+
+    ctypedef void fl_tile(const void *, int64_t, int64_t, fl_partial *, void *)
+
+    ctypedef struct fl_work:
+        fl_tile *tile
+        const void *job
+        int64_t items, tile_items, cost, scratch
+        int threads
+
+    ctypedef struct fl_pointwise:
+        int64_t size
+        int operands
+        fl_array *operand
+        double *param
+        double scale
+        int weighted, sum, stream
+        fl_array value, hess
+        fl_array *grad
+
+    ctypedef struct fl_rowwise:
+        int64_t count, classes
+        fl_matrix input, dense
+        fl_array label
+        const void *upstream
+        const void *weight
+        double weight_sum
+        int64_t ignore_index
+        int has_ignore
+        double *param
+        double softcap, scale
+        int stream
+        void *value
+        void *entropy
+        void *logsumexp
+        int64_t *rank
+        int64_t *prediction
+        fl_matrix grad, hess
+
+    ctypedef struct fl_rowsums:
+        int64_t count, length
+        fl_rows *operand
+        fl_array label, number, upstream
+        fl_rows labels
+        const void *weight
+        double *param
+        double scale
+        int stream
+        void *value
+        fl_rows *grad
+
+    ctypedef struct fl_series:
+        char *data
+        int dtype, swapped
+        int64_t step_stride, item_stride, class_stride
+
+    ctypedef struct fl_sequences:
+        int64_t count, classes, steps, labels
+        fl_series input
+        fl_array target
+        const int64_t *length
+        const int64_t *target_length
+        const int64_t *first
+        int64_t all_steps, blank
+        int zero_infinity, by_length
+        double scale
+        int stream
+        void *value
+        fl_series grad
+
+    ctypedef struct fl_table:
+        const char *name
+        fl_tile *pointwise[1][3][2]
+        fl_tile *rowwise[1][2]
+        fl_tile *rowsums[1][2]
+        fl_tile *sequence[1][2]
+        fl_tile *labels[2]
+        fl_tile *read
+        fl_tile *copy
+
+    ctypedef struct fl_probe:
+        const char *from_ "from"
+        char *to
+
+    void fl_init()
+    int fl_can_thread()
+    int fl_max_threads()
+    int64_t fl_row_scratch(const fl_rowwise *, int, int64_t)
+    int64_t fl_list_scratch(const fl_rowsums *, int64_t)
+    int fl_run(const fl_work *, fl_partial *)
+    int fl_table_count()
+    const fl_table *fl_table_at(int)
+    int fl_runs_here(const fl_table *)
+
+cdef extern from "lattice.h" nogil:
+    ctypedef struct fl_lattice:
+        int64_t bytes
+
+    fl_lattice fl_lattice_of(const fl_sequences *)
