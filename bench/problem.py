@@ -18,6 +18,10 @@ Array = NDArray[Any]
 
 # Pointwise losses whose target is 0 or 1.
 BITS = {"binary_cross_entropy", "binary_cross_entropy_with_logits", "sigmoid_focal_loss"}
+# Rowwise losses whose target is 0 or 1 for every number of a row, -1 or 1 for a row, or a list of labels.
+ROWS_OF_BITS = {"multilabel_soft_margin_loss", "dice_loss", "tversky_loss"}
+SIGNS = {"cosine_embedding_loss"}
+LISTS = {"multilabel_margin_loss"}
 # Losses that read one number of each row.
 GATHERS = {"nll_loss"}
 # Of a sequence's steps, so many for each label of its target.
@@ -48,12 +52,24 @@ class Problem:
         if self.upstream is not None:
             self.keywords["grad_output"] = self.upstream
         # Touched here, so that no page is new to whoever writes it.
-        self.writes = tuple(np.full(work.shape, 1, dtype) for _ in range(self.wide_value + gradient))
+        gradients = len(work.function.predictions) if gradient else 0
+        self.writes = tuple(np.full(work.shape, 1, dtype) for _ in range(self.wide_value + gradients))
 
     @property
     def input(self) -> Array:
         """The prediction."""
         return self.arguments[0]
+
+    @property
+    def out(self) -> Any:
+        """Where the gradient goes, or the gradients."""
+        places = self.writes[self.wide_value :]
+        return places[0] if len(places) == 1 else places
+
+    @property
+    def leaves(self) -> list[int]:
+        """The places of the predictions among the arguments."""
+        return [place for place, name in enumerate(self._required()) if name in self.work.function.predictions]
 
     @property
     def reads(self) -> tuple[Array, ...]:
@@ -85,12 +101,23 @@ class Problem:
         if name != "target":
             return self._normal()
         if work.function.family == "rowwise":
-            rows = list(work.shape)
-            classes = rows.pop(work.axis)
-            return self._random.integers(classes, size=rows)
+            return self._of_rows()
         if work.loss in BITS:
             return self._random.integers(2, size=work.shape, dtype=np.uint8).astype(self.dtype)
         return self._normal()
+
+    def _of_rows(self) -> Array:
+        work, rows = self.work, list(self.work.shape)
+        if work.loss in ROWS_OF_BITS:
+            return self._random.integers(2, size=work.shape, dtype=np.uint8).astype(self.dtype)
+        classes = rows.pop(work.axis)
+        if work.loss in SIGNS:
+            return self._random.choice([-1, 1], rows)
+        if work.loss in LISTS:
+            labels = self._random.integers(classes, size=work.shape)
+            labels[..., min(3, classes - 1)] = -1
+            return labels
+        return self._random.integers(classes, size=rows)
 
     def _of_sequences(self, name: str) -> Array:
         steps, count, classes = self.work.shape
@@ -112,9 +139,6 @@ class Problem:
         """Whether the value has one number per number of the input, found out on a few of them."""
         if self.work.function.family == "sequence":
             return False
-        few = np.ones((2,) * len(self.work.shape), np.float32)
-        labels = few.argmin(self.work.axis)
-        indices = self.work.function.family == "rowwise"
-        arguments = [few, *(labels if indices else few for _ in self.arguments[1:])]
-        value = self.work.function(*arguments, **self.keywords)
-        return bool(np.shape(value) == few.shape)
+        few = [each[(slice(2),) * each.ndim] for each in self.arguments]
+        few = [np.minimum(each, 1) if each.dtype.kind == "i" else each for each in few]
+        return bool(np.shape(self.work.function(*few, **self.keywords)) == few[0].shape)

@@ -165,6 +165,8 @@ def class_axis(input: Array, axis: int, loss: str) -> int:
 def row_axes(shape: tuple[int, ...], axis: Any, loss: str, name: str) -> tuple[int, ...]:
     """The axes along which rows lie, as numbers from 0 on, in order; a row has at least one element."""
     ndim = len(shape)
+    if type(axis) is int and -ndim <= axis < ndim and shape[axis]:
+        return (axis % ndim,)
     given = range(ndim) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
     found = {whole_number(each, loss, "axis") for each in given}
     if not found or (ndim == 0 and found <= {0, -1}):

@@ -52,7 +52,7 @@ FL_INLINE R(sums) R(no_add)(R(sums) s, R(operands) o, const R(factors) *k, const
 }
 
 /* max(0, x), where NaN stays; and its slope, 1 at 0 as PyTorch's, and NaN where x is. */
-FL_INLINE double R(hinge)(double x) { return x < 0 ? 0 : x; }
+FL_INLINE double R(hinge)(double x) { return r64_max(0, x); }
 FL_INLINE double R(hinge_slope)(double x) { return x >= 0 ? 1 : x < 0 ? 0 : x; }
 
 /* With a label t and z_j = margin - x_t + x_j: w_t / C sum over j != t of max(0, z_j)^p; param: margin, p - 1.

@@ -3,9 +3,12 @@
 /* Takes in whole groups of SUM_LANES elements; between them memory is asked for what comes later. */
 FL_INLINE void R(add_groups)(double *sums, const real *const *in, int64_t first, int64_t end, R(walk) walk,
                              const R(factors) *factors, const double *param) {
+    FL_ALIGNED(64) double own[SUMS * SUM_LANES]; /* which nothing else points to: held in registers */
     const R(factors) k = *factors;
     const real *a = in[0], *b = in[walk.operands > 1 ? 1 : 0], *c = in[walk.operands > 2 ? 2 : 0];
     const real *d = in[walk.operands > 3 ? 3 : 0];
+    for (int i = 0; i < walk.sums * SUM_LANES; i++)
+        own[i] = sums[i];
     for (int64_t i = first; i < end; i += SUM_LANES) {
         for (int o = 0; o < walk.operands; o++)
             for (int line = 0; line < SUM_LANES * (int)sizeof(real); line += 64)
@@ -13,29 +16,34 @@ FL_INLINE void R(add_groups)(double *sums, const real *const *in, int64_t first,
         FL_SIMD
         for (int l = 0; l < SUM_LANES; l++) {
             R(operands) o = {a[i + l], b[i + l], c[i + l], d[i + l]};
-            R(sums) s = R(sums_at)(sums + l, SUM_LANES, walk.sums);
-            R(put_sums)(sums + l, SUM_LANES, walk.sums, walk.add(s, o, &k, param));
+            R(sums) s = R(sums_at)(own + l, SUM_LANES, walk.sums);
+            R(put_sums)(own + l, SUM_LANES, walk.sums, walk.add(s, o, &k, param));
         }
     }
+    for (int i = 0; i < walk.sums * SUM_LANES; i++)
+        sums[i] = own[i];
 }
 
-/* Takes in m <= SUM_LANES elements, without that in place `hole`. */
+/* Takes in m <= SUM_LANES elements, without that in place `hole`: loads are masked, and nothing behind the end is touched. */
 FL_INLINE void R(add_some)(double *sums, const real *const *in, int64_t first, int64_t m, int64_t hole, R(walk) walk,
                            const R(factors) *factors, const double *param) {
-    FL_ALIGNED(64) real some[FL_ROW_OPERANDS][SUM_LANES] = {{0}};
+    FL_ALIGNED(64) double own[SUMS * SUM_LANES];
     const R(factors) k = *factors;
-    int32_t end = (int32_t)m, out = (int32_t)hole;
-    for (int o = 0; o < walk.operands; o++)
-        for (int l = 0; l < end; l++)
-            some[o][l] = in[o][first + l];
+    const real *a = in[0] + first, *b = in[walk.operands > 1 ? 1 : 0] + first;
+    const real *c = in[walk.operands > 2 ? 2 : 0] + first, *d = in[walk.operands > 3 ? 3 : 0] + first;
+    const int32_t end = (int32_t)m, out = (int32_t)hole;
+    for (int i = 0; i < walk.sums * SUM_LANES; i++)
+        own[i] = sums[i];
     FL_SIMD
     for (int32_t l = 0; l < SUM_LANES; l++) {
-        int counts = (l < end) & (l != out);
-        R(operands) o = {some[0][l], some[1][l], some[2][l], some[3][l]};
-        R(sums) s = R(sums_at)(sums + l, SUM_LANES, walk.sums), t = walk.add(s, o, &k, param);
+        const int counts = (l < end) & (l != out);
+        R(operands) o = {counts ? a[l] : 0, counts ? b[l] : 0, counts ? c[l] : 0, counts ? d[l] : 0};
+        R(sums) s = R(sums_at)(own + l, SUM_LANES, walk.sums), t = walk.add(s, o, &k, param);
         t.a = counts ? t.a : s.a, t.b = counts ? t.b : s.b, t.c = counts ? t.c : s.c, t.d = counts ? t.d : s.d;
-        R(put_sums)(sums + l, SUM_LANES, walk.sums, t);
+        R(put_sums)(own + l, SUM_LANES, walk.sums, t);
     }
+    for (int i = 0; i < walk.sums * SUM_LANES; i++)
+        sums[i] = own[i];
 }
 
 /* A block of n elements without that in place `hole`, if it has one there. */
