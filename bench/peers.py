@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -156,6 +157,21 @@ def _torch_function(problem: Problem) -> Function | None:
         hit, missed = (p * t).sum(axis), 0.5 * (p * (1 - t) + (1 - p) * t).sum(axis)
         return (1 - (hit + smooth) / (hit + missed + smooth)).mean()
 
+    def focal_loss(x: Any, t: Any) -> Any:
+        nll = -take(functional.log_softmax(x, axis), t)
+        return ((1 - torch.exp(-nll)) ** 2 * nll).mean()
+
+    def divergence(log_p: Any, log_q: Any) -> Any:
+        return functional.kl_div(log_p, log_q, reduction="sum", log_target=True) * log_p.shape[axis] / log_p.numel()
+
+    def kl_div_with_logits(x: Any, t: Any) -> Any:
+        return divergence(functional.log_softmax(x, axis), functional.log_softmax(t, axis))
+
+    def js_div_with_logits(x: Any, t: Any) -> Any:
+        log_p, log_q = functional.log_softmax(x, axis), functional.log_softmax(t, axis)
+        log_m = torch.logaddexp(log_p, log_q) - math.log(2)
+        return (divergence(log_m, log_p) + divergence(log_m, log_q)) / 2
+
     own: dict[str, Function] = {
         "cosine_similarity": lambda x, y: functional.cosine_similarity(x, y, axis),
         "dice_loss": lambda x, t: tversky_loss(x, t, 0.5),
@@ -167,6 +183,9 @@ def _torch_function(problem: Problem) -> Function | None:
         "entropy": entropy,
         "perplexity": perplexity,
         "score": score,
+        "focal_loss": focal_loss,
+        "kl_div_with_logits": kl_div_with_logits,
+        "js_div_with_logits": js_div_with_logits,
     }
     if name in own:
         return own[name]
@@ -248,6 +267,21 @@ def _jax_function(problem: Problem) -> Function | None:
         rank = (x > jnp.expand_dims(chosen, axis)).sum(axis)
         return chosen - lse, entropy(x), rank, x.argmax(axis), lse
 
+    def focal_loss(x: Any, t: Any) -> Any:
+        nll = logsumexp(x) - take(x, t)
+        return ((1 - jnp.exp(-nll)) ** 2 * nll).mean()
+
+    def divergence(log_p: Any, log_q: Any) -> Any:
+        return (jnp.exp(log_q) * (log_q - log_p)).sum(axis).mean()
+
+    def kl_div_with_logits(x: Any, t: Any) -> Any:
+        return divergence(jax.nn.log_softmax(x, axis), jax.nn.log_softmax(t, axis))
+
+    def js_div_with_logits(x: Any, t: Any) -> Any:
+        log_p, log_q = jax.nn.log_softmax(x, axis), jax.nn.log_softmax(t, axis)
+        log_m = jnp.logaddexp(log_p, log_q) - math.log(2)
+        return (divergence(log_m, log_p) + divergence(log_m, log_q)) / 2
+
     own: dict[str, Function] = {
         "logsumexp": logsumexp,
         "softmax": lambda x: jax.nn.softmax(x, axis),
@@ -256,6 +290,9 @@ def _jax_function(problem: Problem) -> Function | None:
         "nll_loss": nll_loss,
         "entropy": entropy,
         "score": score,
+        "focal_loss": focal_loss,
+        "kl_div_with_logits": kl_div_with_logits,
+        "js_div_with_logits": js_div_with_logits,
     }
     if find_spec("optax"):
         optax = import_module("optax")

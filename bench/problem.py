@@ -22,6 +22,8 @@ BITS = {"binary_cross_entropy", "binary_cross_entropy_with_logits", "sigmoid_foc
 ROWS_OF_BITS = {"multilabel_soft_margin_loss", "dice_loss", "tversky_loss"}
 SIGNS = {"cosine_embedding_loss"}
 LISTS = {"multilabel_margin_loss"}
+# Losses of rows whose target has the shape of the input.
+ALIKE = {"kl_div_with_logits", "js_div_with_logits"}
 # Losses that read one number of each row.
 GATHERS = {"nll_loss"}
 # Of a sequence's steps, so many for each label of its target.
@@ -100,7 +102,7 @@ class Problem:
             return self._of_sequences(name)
         if name != "target":
             return self._normal()
-        if work.function.family == "rowwise":
+        if work.function.family == "rowwise" and work.loss not in ALIKE:
             return self._of_rows()
         if work.loss in BITS:
             return self._random.integers(2, size=work.shape, dtype=np.uint8).astype(self.dtype)

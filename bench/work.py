@@ -96,6 +96,7 @@ def goal_work() -> list[Work]:
         *both("logsumexp", (1024, 32000), *large),
         *both("logsumexp", (8192, 1000), goals(peer=2), goals(peer=2.5)),
         Work("score", (1024, 32000)),
+        *both("kl_div_with_logits", (8192, 1000), goals(limit=2)),
         *both("mse_loss", (1 << 24,), goals(limit=1.35), goals(peer=2.5)),
         *both("binary_cross_entropy_with_logits", (1 << 24,), goals(limit=1.35, peer=4), goals(peer=7)),
         *both("cross_entropy", (32, 10), goals(seconds=4e-6)),

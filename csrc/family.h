@@ -4,17 +4,21 @@
 #if REAL_BITS == 64
 #include "real.h"
 #endif
+#include "pair.h"
 #include "storage.h"
 
 #include "kernels/pointwise.h"
 #include "tiles/pointwise.h"
 
 #include "kernels/rowwise.h"
+#include "kernels/divergence.h"
 #include "tiles/rowwise.h"
 #include "tiles/lanes.h"
 #include "tiles/rows.h"
 #include "tiles/panel.h"
 #include "tiles/columns.h"
+#include "tiles/pairs.h"
+#include "tiles/pair_columns.h"
 #include "tiles/tile.h"
 
 #include "kernels/rowsums.h"

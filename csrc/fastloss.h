@@ -150,7 +150,7 @@ enum fl_pointwise_loss {
 };
 
 enum fl_rowwise_loss {
-#define ROWWISE(name) FL_##name,
+#define ROWWISE(name, reads) FL_##name,
 #include "losses.def"
     FL_ROWWISE_COUNT
 };
@@ -193,11 +193,22 @@ int fl_can_thread(void);                            /* 0 in a forked child, and 
 int fl_max_threads(void);                           /* what a call uses that asks for 0 threads */
 int fl_run(const fl_work *work, fl_partial *total); /* 0, or -1 without memory */
 
-/* The bytes of scratch in which a row's exponentials are kept between its two passes: none where nothing comes of them,
+/* How much of memory a rowwise kernel reads for its value. */
+enum {
+    FL_PICKED, /* one class of each row */
+    FL_WHOLE,  /* the rows */
+    FL_PAIRS   /* those of the input and of the target */
+};
+
+/* The room of one row's exponentials, and of the unit of each of its blocks behind them. */
+static inline int64_t fl_kept_reals(int64_t classes) { return (classes + FL_BLOCK - 1) / FL_BLOCK * (FL_BLOCK + 16); }
+
+/* The bytes of scratch in which a row's exponentials are kept between its passes: none where nothing comes of them,
  * and none for rows that would not stay in the cache. */
-static inline int64_t fl_row_scratch(const fl_rowwise *job, int64_t real_bytes) {
-    int64_t blocks = (job->classes + FL_BLOCK - 1) / FL_BLOCK, bytes = blocks * (FL_BLOCK + 8) * real_bytes;
-    return job->grad.rows.data && job->softcap == 0 && job->classes > FL_NARROW && bytes <= FL_KEPT ? bytes : 0;
+static inline int64_t fl_row_scratch(const fl_rowwise *job, int reads, int64_t real_bytes) {
+    int64_t bytes = fl_kept_reals(job->classes) * real_bytes * (reads == FL_PAIRS ? 2 : 1);
+    int passes = reads == FL_PAIRS || (job->grad.rows.data && job->softcap == 0);
+    return passes && job->classes > FL_NARROW && bytes <= FL_KEPT ? bytes : 0;
 }
 
 /* The bytes of scratch for a row with several labels: those, what each hands to the elements, and the elements. */

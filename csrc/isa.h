@@ -66,7 +66,7 @@ const fl_table FL_NAME(fl_table_, FL_ISA) = {
 #include "losses.def"
     },
     {
-#define ROWWISE(name) {r32_##name##_tile, r64_##name##_tile},
+#define ROWWISE(name, reads) {r32_##name##_tile, r64_##name##_tile},
 #include "losses.def"
     },
     {

@@ -33,6 +33,10 @@ FL_INLINE real R(min)(real a, real b) { return a < b ? a : b; }
 FL_INLINE real R(times)(real weight, real x) { return weight == 0 ? 0 : weight * x; }
 /* The same where x may be a NaN that nothing else knows of: that wins over both. */
 FL_INLINE real R(weigh)(real weight, real x) { return weight == 0 ? (x == x ? 0 : x) : weight * x; }
+/* -1, 0 or 1; a NaN stays one. */
+FL_INLINE real R(sign_of)(real x) { return x > 0 ? 1 : (x < 0 ? -1 : x); }
+/* y, but NaN where x is. */
+FL_INLINE real R(with_nan)(real x, real y) { return x == x ? y : x; }
 
 FL_INLINE real R(abs)(real x) { return R(from_bits)(R(to_bits)(x) & ~((bits_t)1 << (REAL_BITS - 1))); }
 
@@ -84,6 +88,43 @@ FL_INLINE real R(exp)(real x) {
     return x > EXP_HIGHEST ? REAL_INF : y;
 }
 
+/* expm1 of x <= 0; the steps are those of exp_nonpositive. */
+FL_INLINE real R(expm1_nonpositive)(real x) {
+    real shifted = R(fma)(x, LOG2_E, EXP_MAGIC);
+    real n = shifted - EXP_MAGIC;
+    real r = R(fma)(n, -LN2_LOW, R(fma)(n, -LN2_HIGH, x));
+    real scale = R(from_bits)(R(to_bits)(shifted) << EXP_SHIFT);
+    real y = R(fma)(R(exp_poly)(r), scale, scale - 1);
+    return x < EXP_LOWEST ? -1 : y;
+}
+
+/* e^(c x): the rounding of c x would be the relative error of that, so c is in the constants of the reduction, which
+ * takes n ln 2 / c off x, and multiplies only what is left. */
+typedef struct {
+    real log2_e, ln2_high, ln2_low, c; /* c log2 e; ln 2 / c in two parts, of which n times the first is exact; c */
+} R(rate);
+
+FL_INLINE R(rate) R(plain_rate)(void) { return (R(rate)){LOG2_E, LN2_HIGH, LN2_LOW, 1}; }
+
+/* c = 1 / temperature. The temperature's upper half times the upper part of ln 2 is exact. */
+FL_INLINE R(rate) R(rate_of)(double temperature) {
+    uint64_t bits;
+    double upper, high;
+    R(rate) rate = R(plain_rate)();
+    if (temperature == 1)
+        return rate;
+    memcpy(&bits, &temperature, 8);
+    bits &= ~(uint64_t)0 << 33;
+    memcpy(&upper, &bits, 8);
+    high = upper * 6.93147180369123816490e-01;
+    rate.c = (real)(1 / temperature);
+    rate.log2_e = (real)(1.44269504088896341 / temperature);
+    rate.ln2_high = R(from_bits)(R(to_bits)((real)high) & ~(((bits_t)1 << (EXP_SHIFT / 2)) - 1));
+    rate.ln2_low = (real)((high - (double)rate.ln2_high) + ((temperature - upper) * 6.93147180369123816490e-01 +
+                                                            temperature * 1.90821492927058770002e-10));
+    return rate;
+}
+
 /* The unit in which a row's exponentials are held: e^base 2^k, so that the largest of them, `top`, lies around
  * 2^(mantissa bits + 1), and those are normal numbers whose quotient by it is subnormal.
  * e^x is formed in it without x - m: n is rounded from x itself and k is taken off the exponent, so that the error of
@@ -92,14 +133,16 @@ FL_INLINE real R(exp)(real x) {
  * integer: Dukhan and Ablavatski, Two-Pass Softmax Algorithm, 2020.) */
 typedef struct {
     real base, k, magic, low, top; /* from `low` down, e^(x - base) is 0; all but `top` follow from base and k */
+    R(rate) rate;
 } R(unit);
 
 /* e^d in it, where d = x - base. */
 FL_INLINE real R(exp_shifted)(R(unit) unit, real d) {
+    const R(rate) rate = unit.rate;
     real bounded = R(max)(unit.low, d); /* a NaN stays one */
-    real shifted = R(fma)(bounded, LOG2_E, unit.magic);
+    real shifted = R(fma)(bounded, rate.log2_e, unit.magic);
     real n = shifted - unit.magic;
-    real r = R(fma)(n, -LN2_LOW, R(fma)(n, -LN2_HIGH, bounded));
+    real r = R(fma)(n, -rate.ln2_low, R(fma)(n, -rate.ln2_high, bounded)) * rate.c;
     real scale = R(from_bits)(R(to_bits)(shifted) << EXP_SHIFT); /* 0 at `low` */
     return R(fma)(R(exp_poly)(r), scale, scale);
 }
@@ -107,18 +150,20 @@ FL_INLINE real R(exp_in)(R(unit) unit, real x) { return R(exp_shifted)(unit, x -
 
 /* The unit of a row whose largest logit is `max`; where that is +inf, e of all others is 0 in it. By masks: selects would
  * be threaded into branches and leave no loop to vectorise. */
-FL_INLINE R(unit) R(unit_of)(real max) {
+FL_INLINE R(unit) R(unit_at)(real max, R(rate) rate) {
     R(unit) unit;
     bits_t m = R(to_bits)(max) & ((bits_t)0 - (bits_t)(max > -REAL_INF));
-    bits_t far = (bits_t)0 - (bits_t)(R(abs)(max) > UNIT_EXACT);
+    bits_t far = (bits_t)0 - (bits_t)(R(abs)(max) * rate.c > UNIT_EXACT);
     real rest = R(from_bits)(m & ~far);
+    unit.rate = rate;
     unit.base = R(from_bits)(m & far);
-    unit.k = R(fma)(rest, LOG2_E, EXP_MAGIC) - EXP_MAGIC - (EXP_SHIFT + 2);
+    unit.k = R(fma)(rest, rate.log2_e, EXP_MAGIC) - EXP_MAGIC - (EXP_SHIFT + 2);
     unit.magic = EXP_MAGIC - unit.k;
-    unit.low = (unit.k - EXP_BIAS) * LN2;
+    unit.low = (unit.k - EXP_BIAS) * LN2 / rate.c;
     unit.top = R(exp_shifted)(unit, rest);
     return unit;
 }
+FL_INLINE R(unit) R(unit_of)(real max) { return R(unit_at)(max, R(plain_rate)()); }
 
 /* expm1 of x >= 0, up to where tanh no longer changes. */
 FL_INLINE real R(expm1_nonnegative)(real x) {
@@ -146,7 +191,7 @@ FL_INLINE real R(sech2)(real x) {
 
 /* log(1 + f) for 1 + f in [sqrt(1/2), sqrt(2)]. */
 #if REAL_BITS == 32
-FL_INLINE real R(log1p_poly)(real f) { /* f - f^2/2 + f^3 q(f): 5.9e-9 */
+FL_INLINE real R(log1p_curve)(real f) { /* (log(1 + f) - f) / f^2 */
     real q = R(fma)(-7.64029666595e-2f, f, 1.27703365644e-1f);
     q = R(fma)(q, f, -1.31621830475e-1f);
     q = R(fma)(q, f, 1.42007302449e-1f);
@@ -154,11 +199,13 @@ FL_INLINE real R(log1p_poly)(real f) { /* f - f^2/2 + f^3 q(f): 5.9e-9 */
     q = R(fma)(q, f, 2.00012595891e-1f);
     q = R(fma)(q, f, -2.50008294602e-1f);
     q = R(fma)(q, f, 3.33333314548e-1f);
-    q = R(fma)(q, f, -0.5f);
-    return R(fma)(q * f, f, f);
+    return R(fma)(q, f, -0.5f);
 }
+
+FL_INLINE real R(log1p_poly)(real f) { return R(fma)(R(log1p_curve)(f) * f, f, f); } /* 5.9e-9 */
+FL_INLINE real R(log1p_rest)(real f) { return R(log1p_curve)(f) * f * f; }           /* log(1 + f) - f */
 #else
-FL_INLINE real R(log1p_poly)(real f) { /* 2 atanh(s), s = f / (2 + f): 1.3e-18; written so that f stays exact */
+FL_INLINE real R(log1p_rest)(real f) { /* log(1 + f) - f by 2 atanh(s), s = f / (2 + f): 1.3e-18 */
     real s = f / (2 + f), z = s * s, half = 0.5 * f * f;
     real q = R(fma)(1.4799067744303653857e-1, z, 1.5313755595269888465e-1);
     q = R(fma)(q, z, 1.8183575171976356326e-1);
@@ -166,13 +213,15 @@ FL_INLINE real R(log1p_poly)(real f) { /* 2 atanh(s), s = f / (2 + f): 1.3e-18; 
     q = R(fma)(q, z, 2.8571428744142674221e-1);
     q = R(fma)(q, z, 3.9999999999407481762e-1);
     q = R(fma)(q, z, 6.6666666666667353828e-1);
-    return f - (half - s * R(fma)(q, z, half));
+    return s * R(fma)(q, z, half) - half;
 }
+
+FL_INLINE real R(log1p_poly)(real f) { return f + R(log1p_rest)(f); }
 #endif
 
 /* log(1 + x) for x in [0, 1]. */
 #if REAL_BITS == 32
-FL_INLINE real R(log1p_unit)(real x) { /* x + x^2 q(x): 4.7e-9 */
+FL_INLINE real R(log1p_unit_curve)(real x) { /* (log(1 + x) - x) / x^2 */
     real q = R(fma)(-3.24393844501e-3f, x, 1.98510931887e-2f);
     q = R(fma)(q, x, -5.69588816481e-2f);
     q = R(fma)(q, x, 1.06035928987e-1f);
@@ -180,37 +229,79 @@ FL_INLINE real R(log1p_unit)(real x) { /* x + x^2 q(x): 4.7e-9 */
     q = R(fma)(q, x, 1.96759282442e-1f);
     q = R(fma)(q, x, -2.49541316728e-1f);
     q = R(fma)(q, x, 3.33299622389e-1f);
-    q = R(fma)(q, x, -4.99999024167e-1f);
-    return R(fma)(q * x, x, x);
+    return R(fma)(q, x, -4.99999024167e-1f);
 }
+
+FL_INLINE real R(log1p_unit)(real x) { return R(fma)(R(log1p_unit_curve)(x) * x, x, x); } /* 4.7e-9 */
+FL_INLINE real R(log1p_unit_rest)(real x) { return R(log1p_unit_curve)(x) * x * x; }      /* log(1 + x) - x */
 #else
 FL_INLINE real R(log1p_unit)(real x) { /* halving 1 + x above sqrt(2) is exact: no correction to make */
     bits_t high = (bits_t)0 - (bits_t)(x > 0.41421356237309505);
     real f = R(from_bits)((R(to_bits)(0.5 * (x - 1)) & high) | (R(to_bits)(x) & ~high));
     return R(log1p_poly)(f) + R(from_bits)(R(to_bits)(0.69314718055994530942) & high);
 }
+
+FL_INLINE real R(log1p_unit_rest)(real x) { return R(log1p_unit)(x) - x; }
 #endif
 
-/* log(1 + x) for x >= 0, -inf at -1, NaN at other negative numbers. 1 + x = 2^n (1 + f), where f = x 2^-n + (2^-n - 1) is rounded once. */
-FL_INLINE real R(log1p)(real x) {
+/* The exponent of a number >= 0, which stands in the exponent's place or is negative there. */
+FL_INLINE real R(exponent)(bits_t exponent) {
+#if REAL_BITS == 32
+    return (real)((int32_t)exponent >> EXP_SHIFT);
+#else /* n + 2048 as the low bits of a number: there is no 64-bit integer conversion before AVX-512 */
+    return R(from_bits)(((exponent + ((bits_t)2048 << EXP_SHIFT)) >> EXP_SHIFT) | R(to_bits)(4503599627370496.0)) -
+           (4503599627370496.0 + 2048.0);
+#endif
+}
+
+/* 1 + x = 2^n (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)], for x > -1, and 2^-n. f = x 2^-n + (2^-n - 1) is rounded once. */
+typedef struct {
+    real n, f, inverse;
+} R(parts);
+
+FL_INLINE R(parts) R(parts_of_one_plus)(real x) {
     const bits_t root = R(to_bits)(REAL_C(0.70710678118654752));
     const bits_t one = R(to_bits)(1);
     bits_t exponent = ((R(to_bits)(1 + x) - root) >> EXP_SHIFT) << EXP_SHIFT; /* n, in the exponent's place */
     real inverse = R(from_bits)(one - exponent);
-    real f = R(fma)(x, inverse, inverse - 1);
-#if REAL_BITS == 32
-    real n = (real)((int32_t)exponent >> EXP_SHIFT);
-#else
-    real n = R(from_bits)((exponent >> EXP_SHIFT) | R(to_bits)(4503599627370496.0)) - 4503599627370496.0;
-#endif
-    real y = R(log1p_poly)(f);
-    y = R(fma)(n, LN2_HIGH, R(fma)(n, LN2_LOW, y));
-    y = x < REAL_INF ? y : x;
-    return x >= 0 ? y : (x == -1 ? -REAL_INF : REAL_NAN);
+    return (R(parts)){R(exponent)(exponent), R(fma)(x, inverse, inverse - 1), inverse};
 }
 
-/* log x for normal x > 0, -inf at 0, NaN below. Subnormal numbers are scaled first. */
-FL_INLINE real R(log)(real x) {
+FL_INLINE real R(log_of)(R(parts) parts, real log1p_f) {
+    return R(fma)(parts.n, LN2_HIGH, R(fma)(parts.n, LN2_LOW, log1p_f));
+}
+
+/* log(1 + x) for finite x > -1. */
+FL_INLINE real R(log1p_finite)(real x) {
+    R(parts) parts = R(parts_of_one_plus)(x);
+    return R(log_of)(parts, R(log1p_poly)(parts.f));
+}
+
+/* log(1 + x), -inf at -1, NaN below. */
+FL_INLINE real R(log1p)(real x) {
+    real y = x < REAL_INF ? R(log1p_finite)(x) : x;
+    return x > -1 ? y : (x == -1 ? -REAL_INF : REAL_NAN);
+}
+
+/* -log(1 - x) for x in [0, 1/2]. */
+FL_INLINE real R(log1p_half)(real x) {
+#if REAL_BITS == 32 /* 3.5e-9 */
+    real q = R(fma)(1.77551978f, x, -2.55237083f);
+    q = R(fma)(q, x, 2.04651947f);
+    q = R(fma)(q, x, -6.33372767e-1f);
+    q = R(fma)(q, x, 3.53326621e-1f);
+    q = R(fma)(q, x, 1.73297447e-1f);
+    q = R(fma)(q, x, 2.52161392e-1f);
+    q = R(fma)(q, x, 3.33245410e-1f);
+    q = R(fma)(q, x, 5.00001377e-1f);
+    return R(fma)(q * x, x, x);
+#else
+    return -R(log1p_finite)(-x);
+#endif
+}
+
+/* x = 2^n (1 + f) likewise, for x > 0. Subnormal numbers are scaled first. */
+FL_INLINE R(parts) R(parts_of)(real x) {
     const bits_t root = R(to_bits)(REAL_C(0.70710678118654752));
 #if REAL_BITS == 32
     int tiny = x < 1.17549435e-38f;
@@ -221,16 +312,49 @@ FL_INLINE real R(log)(real x) {
 #endif
     bits_t offset = R(to_bits)(scaled) - root;
     bits_t mantissa = (offset & (((bits_t)1 << EXP_SHIFT) - 1)) + root;
-    real f = R(from_bits)(mantissa) - 1, n, y;
-#if REAL_BITS == 32
-    n = (real)((int32_t)offset >> EXP_SHIFT);
-#else /* n + 2048 as the low bits of a number: there is no 64-bit integer conversion before AVX-512 */
-    n = R(from_bits)(((offset + ((bits_t)2048 << EXP_SHIFT)) >> EXP_SHIFT) | R(to_bits)(4503599627370496.0)) -
-        (4503599627370496.0 + 2048.0);
-#endif
-    n += extra;
-    y = R(log1p_poly)(f);
-    y = R(fma)(n, LN2_HIGH, R(fma)(n, LN2_LOW, y));
-    y = x < REAL_INF ? y : x;
+    return (R(parts)){R(exponent)(offset) + extra, R(from_bits)(mantissa) - 1, 0};
+}
+
+/* log x for finite x > 0; at 0 it is less than the smallest number's. */
+FL_INLINE real R(log_finite)(real x) {
+    R(parts) parts = R(parts_of)(x);
+    return R(log_of)(parts, R(log1p_poly)(parts.f));
+}
+
+/* log x, -inf at 0, NaN below. */
+FL_INLINE real R(log)(real x) {
+    real y = x < REAL_INF ? R(log_finite)(x) : x;
     return x > 0 ? y : (x == 0 ? -REAL_INF : REAL_NAN);
+}
+
+/* log cosh x: near 0 a polynomial of x^2, beyond |x| - log 2 + log(1 + e^-2|x|). */
+FL_INLINE real R(log_cosh)(real x) {
+    real size = R(abs)(x), z = x * x;
+    real e = R(exp_nonpositive)(-2 * size), tail;
+#if REAL_BITS == 32 /* 4.4e-9; the tail, up to e^-1.5, 4.8e-9 */
+    real q = R(fma)(-4.29667179e-4f, z, 2.01405569e-3f);
+    q = R(fma)(q, z, -6.69862587e-3f);
+    q = R(fma)(q, z, 2.22161986e-2f);
+    q = R(fma)(q, z, -8.33330499e-2f);
+    tail = R(fma)(-9.79562690e-2f, e, 1.84694450e-1f);
+    tail = R(fma)(tail, e, -2.48331232e-1f);
+    tail = R(fma)(tail, e, 3.33249031e-1f);
+    tail = R(fma)(tail, e, -4.99998423e-1f);
+    tail = R(fma)(tail * e, e, e);
+#else /* 2.1e-18 */
+    real q = R(fma)(1.7173465252959118602e-7, z, -1.0892061938022580707e-6);
+    q = R(fma)(q, z, 3.9554065233335244461e-6);
+    q = R(fma)(q, z, -1.1704620542633112535e-5);
+    q = R(fma)(q, z, 3.2681473803226676088e-5);
+    q = R(fma)(q, z, -9.096315445018906988e-5);
+    q = R(fma)(q, z, 2.5657561648831106483e-4);
+    q = R(fma)(q, z, -7.3860233545481195559e-4);
+    q = R(fma)(q, z, 2.1869488027701144119e-3);
+    q = R(fma)(q, z, -6.7460317435643423095e-3);
+    q = R(fma)(q, z, 2.2222222222159878873e-2);
+    q = R(fma)(q, z, -8.3333333333332713451e-2);
+    tail = R(log1p_unit)(e);
+#endif
+    q = R(fma)(q, z, REAL_C(0.5));
+    return size < REAL_C(0.75) ? z * q : (size - LN2) + tail;
 }

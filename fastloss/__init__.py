@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from ._version import __version__
+from .binary import binary_cross_entropy, binary_cross_entropy_with_logits, sigmoid_focal_loss
 from .config import config, show_config
 from .ctc import ctc_loss
 from .distance import (
@@ -20,11 +21,32 @@ from .distance import (
     triplet_margin_loss,
     triplet_margin_with_distance_loss,
 )
+from .divergence import js_div_with_logits, kl_div_with_logits
 from .evaluation import Evaluation
+from .focal import focal_loss
+from .likelihood import gamma_nll_loss, gaussian_nll_loss, kl_div, poisson_nll_loss, tweedie_nll_loss
 from .margin import multi_margin_loss, multilabel_margin_loss, multilabel_soft_margin_loss
 from .overlap import dice_loss, tversky_loss
-from .pointwise import binary_cross_entropy_with_logits, mse_loss
+from .regression import (
+    huber_loss,
+    l1_loss,
+    log_cosh_loss,
+    mape_loss,
+    mse_loss,
+    msle_loss,
+    quantile_loss,
+    rmse_loss,
+    smooth_l1_loss,
+)
 from .rowwise import cross_entropy, entropy, nll_loss, perplexity, selective_log_softmax
+from .signed import (
+    exponential_loss,
+    hinge_embedding_loss,
+    hinge_loss,
+    margin_ranking_loss,
+    soft_margin_loss,
+    squared_hinge_loss,
+)
 from .softmax import Score, log_softmax, logsumexp, score, softmax
 from .threads import get_num_threads, num_threads, set_num_threads
 
@@ -32,6 +54,7 @@ __all__ = [
     "Evaluation",
     "Score",
     "__version__",
+    "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "config",
     "cosine_embedding_loss",
@@ -40,10 +63,25 @@ __all__ = [
     "ctc_loss",
     "dice_loss",
     "entropy",
+    "exponential_loss",
+    "focal_loss",
+    "gamma_nll_loss",
+    "gaussian_nll_loss",
     "get_num_threads",
+    "hinge_embedding_loss",
+    "hinge_loss",
+    "huber_loss",
+    "js_div_with_logits",
+    "kl_div",
+    "kl_div_with_logits",
+    "l1_loss",
+    "log_cosh_loss",
     "log_softmax",
     "logsumexp",
+    "mape_loss",
+    "margin_ranking_loss",
     "mse_loss",
+    "msle_loss",
     "multi_margin_loss",
     "multilabel_margin_loss",
     "multilabel_soft_margin_loss",
@@ -51,12 +89,20 @@ __all__ = [
     "num_threads",
     "pairwise_distance",
     "perplexity",
+    "poisson_nll_loss",
+    "quantile_loss",
+    "rmse_loss",
     "score",
     "selective_log_softmax",
     "set_num_threads",
     "show_config",
+    "sigmoid_focal_loss",
+    "smooth_l1_loss",
+    "soft_margin_loss",
     "softmax",
+    "squared_hinge_loss",
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
     "tversky_loss",
+    "tweedie_nll_loss",
 ]

@@ -11,7 +11,7 @@ cdef extern from "fastloss.h" nogil:
     enum:
         FL_MAX_DIM, FL_MAX_OPERANDS, FL_MAX_GRADS, FL_MAX_PARAMS, FL_ROW_OPERANDS, FL_TILE, FL_NARROW
         FL_F32, FL_F64, FL_F16, FL_BF16, FL_I8, FL_U8, FL_I16, FL_U16, FL_I32, FL_U32, FL_I64, FL_U64
-        FL_MODE_VALUE, FL_MODE_GRAD, FL_MODE_HESS, FL_nll_loss
+        FL_MODE_VALUE, FL_MODE_GRAD, FL_MODE_HESS, FL_PICKED
 
     ctypedef struct fl_array:
         char *data
@@ -116,7 +116,7 @@ cdef extern from "fastloss.h" nogil:
     void fl_init()
     int fl_can_thread()
     int fl_max_threads()
-    int64_t fl_row_scratch(const fl_rowwise *, int64_t)
+    int64_t fl_row_scratch(const fl_rowwise *, int, int64_t)
     int64_t fl_list_scratch(const fl_rowsums *, int64_t)
     int fl_run(const fl_work *, fl_partial *)
     int fl_table_count()
@@ -136,7 +136,7 @@ cdef extern from *:
     static const char *fl_pointwise_names[] = {
     #include "losses.def"
     0};
-    #define ROWWISE(name) #name,
+    #define ROWWISE(name, reads) #name,
     static const char *fl_rowwise_names[] = {
     #include "losses.def"
     0};
@@ -154,6 +154,10 @@ cdef extern from *:
     0};
     #define POINTWISE(name, operands, grads) operands,
     static int fl_pointwise_operands[] = {
+    #include "losses.def"
+    0};
+    #define ROWWISE(name, reads) reads,
+    static int fl_rowwise_reads[] = {
     #include "losses.def"
     0};
     #ifdef _OPENMP
@@ -181,6 +185,7 @@ cdef extern from *:
     const char **fl_sequence_names
     int *fl_pointwise_operands
     int *fl_rowsums_operands
+    int *fl_rowwise_reads
     const char *FL_COMPILER
     const char *FL_OPENMP
 
@@ -390,6 +395,7 @@ def rowwise(int loss, bint wide, cnp.ndarray input, int axis, label, dense, upst
     cdef fl_work work
     cdef fl_partial total
     cdef int ndim = cnp.PyArray_NDIM(input), i
+    cdef bint picked
     cdef cnp.ndarray a
     job = <fl_rowwise *>PyMem_Malloc(sizeof(fl_rowwise))
     if job == NULL:
@@ -433,11 +439,12 @@ def rowwise(int loss, bint wide, cnp.ndarray input, int axis, label, dense, upst
         work.tile = table.labels[wide] if loss < 0 else table.rowwise[loss][wide]
         work.job = job
         work.items = job.count
-        # Labels alone, and nll_loss without its gradient, touch one element of a row.
-        work.cost = job.count if loss < 0 or (loss == FL_nll_loss and grad is None) else cnp.PyArray_SIZE(input)
+        # Labels alone, and a value that wants one class of each row, are little work however long the rows.
+        picked = loss < 0 or (fl_rowwise_reads[loss] == FL_PICKED and grad is None)
+        work.cost = job.count if picked else cnp.PyArray_SIZE(input)
         work.tile_items = FL_TILE if loss < 0 else tile_rows(
             job.classes, job.input.class_stride != cnp.PyArray_ITEMSIZE(input))
-        work.scratch = fl_row_scratch(job, 8 if wide else 4) if loss >= 0 else 0
+        work.scratch = fl_row_scratch(job, fl_rowwise_reads[loss], 8 if wide else 4) if loss >= 0 else 0
         work.threads = threads
         with nogil:
             i = fl_run(&work, &total)

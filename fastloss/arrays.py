@@ -146,6 +146,24 @@ def number(value: Any, loss: str, name: str) -> float:
     return float(value)
 
 
+LARGEST = 1e18
+"""Of a parameter: its square, and that of its inverse, are float32 numbers."""
+
+
+def number_in(value: Any, loss: str, name: str, low: float, high: float = LARGEST) -> float:
+    """A real parameter from `low` to `high`."""
+    found = number(value, loss, name)
+    if not low <= found <= high:
+        raise ValueError(f"{loss}: {name} must be in [{low:g}, {high:g}], got {value!r}")
+    return found
+
+
+def in_two(x: float) -> tuple[float, float]:
+    """A parameter as a float32 number and the rest, for kernels that need more of it than float32 has."""
+    high = float(np.float32(x))
+    return high, x - high
+
+
 def class_axis(input: Array, axis: int, loss: str) -> int:
     """The class axis as a number from 0 on; there is at least one class."""
     ndim = input.ndim

@@ -18,10 +18,6 @@ from .run import ABSENT, Outer, Rowwise
 __all__ = ["cross_entropy", "entropy", "nll_loss", "perplexity", "selective_log_softmax"]
 
 
-_LARGEST = 1e18
-"""Of a parameter: its square, and that of its inverse, are float32 numbers."""
-
-
 def _given(value: Any) -> bool:
     """Whether a parameter is anything but its default 0.0, and so worth a look."""
     return type(value) is not float or value != 0.0
@@ -129,10 +125,10 @@ def cross_entropy(
     name = "cross_entropy"
     if _given(label_smoothing) and not 0.0 <= arrays.number(label_smoothing, name, "label_smoothing") <= 1.0:
         raise ValueError(f"{name}: label_smoothing must be in [0, 1], got {label_smoothing!r}")
-    if _given(z_loss) and not 0.0 <= arrays.number(z_loss, name, "z_loss") <= _LARGEST:
-        raise ValueError(f"{name}: z_loss must be in [0, {_LARGEST}], got {z_loss!r}")
-    if softcap is not None and not 1 / _LARGEST <= arrays.number(softcap, name, "softcap") <= _LARGEST:
-        raise ValueError(f"{name}: softcap must be in [{1 / _LARGEST}, {_LARGEST}], got {softcap!r}")
+    if _given(z_loss) and not 0.0 <= arrays.number(z_loss, name, "z_loss") <= arrays.LARGEST:
+        raise ValueError(f"{name}: z_loss must be in [0, {arrays.LARGEST}], got {z_loss!r}")
+    if softcap is not None and not 1 / arrays.LARGEST <= arrays.number(softcap, name, "softcap") <= arrays.LARGEST:
+        raise ValueError(f"{name}: softcap must be in [{1 / arrays.LARGEST}, {arrays.LARGEST}], got {softcap!r}")
     dense = not (type(target) is np.ndarray and target.dtype.kind in "iub") and _is_probabilities(input, target, name)
     return Rowwise(
         name,

@@ -215,12 +215,12 @@ class Rowwise:
     label : array_like, optional
         Class indices, one per row.
     dense : array_like, optional
-        Class probabilities, of the shape of `input`.
+        Class probabilities, or a second array of logits, of the shape of `input`.
     weight : array_like, optional
         One per class.
     ignore_index : int, optional
         A label whose rows count for nothing.
-    label_smoothing, z_loss, unit, softcap : float
+    label_smoothing, z_loss, unit, gamma, temperature, softcap : float
         The kernel's parameters.
     outer : Outer, optional
         What is done to the mean.
@@ -246,6 +246,8 @@ class Rowwise:
         label_smoothing: float = 0.0,
         z_loss: float = 0.0,
         unit: float = 1.0,
+        gamma: float = 0.0,
+        temperature: float = 1.0,
         softcap: float = 0.0,
         outer: Outer | None = None,
     ) -> None:
@@ -267,14 +269,13 @@ class Rowwise:
             self.dense = arrays.numeric(dense, loss, "target")
             if self.dense.shape != self.input.shape:
                 raise ValueError(
-                    f"{loss}: target of probabilities must have the shape of input, {self.input.shape}, "
-                    f"has {self.dense.shape}"
+                    f"{loss}: target must have the shape of input, {self.input.shape}, has {self.dense.shape}"
                 )
         self.weight_sum = float(self.classes)
         if weight is not None:
             self.weight = arrays.class_weight(weight, self.classes, self.double, loss)
             self.weight_sum = float(np.sum(self.weight, dtype=np.float64))
-        self.params = (label_smoothing, z_loss, unit)
+        self.params = (label_smoothing, z_loss, unit, gamma, temperature)
         self.softcap = softcap
 
     def _run(

@@ -6,20 +6,16 @@ A new loss adds one entry to CASES. Every test that says something about all los
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from helpers import dtype
+from case import Case, Shape, float64, fractions, signs
+from cases_pointwise import POINTWISE, bce_terms
 
 from fastloss.loss import LOSSES
 from fastloss.reference import REFERENCES
-
-Shape = tuple[int, ...]
-Sampler = Callable[[np.random.Generator, Shape], Any]
-Magnitudes = Callable[..., tuple[Any, Any]]
 
 # Around lanes (16, 32), the widest row taken across rows (64), blocks (1024); then around tiles (65536).
 ROWS = [(rows, classes) for classes in (1, 2, 3, 4, 5, 10, 31, 32, 33, 63, 64) for rows in (1, 33)]
@@ -27,27 +23,6 @@ ROWS += [(rows, classes) for classes in (3, 10, 64) for rows in (0, 2, 31, 32, 1
 ROWS += [(9, classes) for classes in (65, 100, 1000, 1023, 1024, 1025, 2049, 3000)]
 SEQUENCES = [(1, 1, 2), (2, 3, 5), (7, 4, 3), (12, 0, 4), (30, 9, 12), (24, 2, 64), (26, 3, 1030), (60, 2, 33)]
 SIZES = [(n,) for n in (0, 1, 31, 32, 33, 1023, 1024, 1025, 16383, 16384, 16385, 65535, 65536, 65537)]
-
-
-@dataclass(frozen=True)
-class Case:
-    """How to try a loss: samplers and constants by argument name; a variant overrides or adds some."""
-
-    operands: Mapping[str, Sampler]
-    variants: tuple[Mapping[str, Any], ...] = field(default=({},))
-    magnitudes: Magnitudes = lambda **_: (0.0, 0.0)
-    """Where a value or a gradient is a difference: the magnitude of its terms (0 where nothing cancels)."""
-    axes: int = 64
-    """The most axes that its operands may have."""
-
-    def draw(self, variant: Mapping[str, Any], rng: np.random.Generator, shape: Shape, name: str) -> dict[str, Any]:
-        """Arguments of one call; floating-point arrays have the dtype called ``name``."""
-        drawn = {}
-        for key, item in {**self.operands, **variant}.items():
-            drawn[key] = item(rng, shape) if callable(item) and item not in LOSSES.values() else item
-            if isinstance(drawn[key], np.ndarray) and drawn[key].dtype == np.float64:
-                drawn[key] = drawn[key].astype(dtype(name))
-        return drawn
 
 
 def logits(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.float64]:
@@ -92,23 +67,6 @@ def class_weights(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.floa
     return rng.uniform(0.1, 2, shape[-1])
 
 
-def numbers(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.float64]:
-    x: npt.NDArray[np.float64] = rng.normal(0, rng.choice([0.01, 1, 5, 50], shape), shape)
-    return x
-
-
-def positives(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.float64]:
-    return rng.uniform(0.1, 2, shape)
-
-
-def signs(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.float64]:
-    return rng.integers(0, 2, shape).astype(np.float64)
-
-
-def fractions(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.float64]:
-    return rng.random(shape)
-
-
 def per_row(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.float64]:
     return rng.normal(size=shape[:-1])
 
@@ -117,25 +75,21 @@ def per_row_kept(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.float
     return rng.normal(size=(*shape[:-1], 1))
 
 
-def _float64(array: Any) -> npt.NDArray[np.float64]:
-    return np.asarray(array).astype(np.float64)
-
-
 def _logsumexp_terms(input: Any, keepdims: bool = False, **_: Any) -> tuple[Any, Any]:
-    largest = _float64(input).max(-1, keepdims=keepdims)
+    largest = float64(input).max(-1, keepdims=keepdims)
     lse = REFERENCES["logsumexp"](input, keepdims=keepdims)
     return np.abs(largest) + (lse - largest), 0.0
 
 
 def _softmax_terms(input: Any, grad_output: Any = None, **_: Any) -> tuple[Any, Any]:
     p = REFERENCES["softmax"](input)
-    g = np.abs(np.ones(p.shape) if grad_output is None else _float64(grad_output))
+    g = np.abs(np.ones(p.shape) if grad_output is None else float64(grad_output))
     return 0.0, p * (g + (g * p).sum(-1, keepdims=True))
 
 
 def _log_softmax_terms(input: Any, grad_output: Any = None, **_: Any) -> tuple[Any, Any]:
     p = REFERENCES["softmax"](input)
-    g = np.abs(np.ones(p.shape) if grad_output is None else _float64(grad_output))
+    g = np.abs(np.ones(p.shape) if grad_output is None else float64(grad_output))
     return 0.0, g + p * g.sum(-1, keepdims=True)
 
 
@@ -148,15 +102,15 @@ def _cross_entropy_terms(
     softcap: float | None = None,
     **_: Any,
 ) -> tuple[Any, Any]:
-    x, index, slope, cap, capping = _float64(input), target.dtype.kind in "biu", 1.0, 0.0, 1.0
+    x, index, slope, cap, capping = float64(input), target.dtype.kind in "biu", 1.0, 0.0, 1.0
     if softcap is not None:
         # A capped logit is rounded before it enters the exponential, and so is x / cap.
         slope, cap, capping = np.cosh(x / softcap) ** -2.0, softcap, 1 + softcap + 2 * np.abs(x) / softcap
         x = softcap * np.tanh(x / softcap)
     elif index and not label_smoothing and not z_loss:
         return 0.0, 0.0
-    t = np.equal(target[..., None], np.arange(x.shape[-1])) if index else _float64(target)
-    w = np.ones(x.shape[-1]) if weight is None else _float64(weight)
+    t = np.equal(target[..., None], np.arange(x.shape[-1])) if index else float64(target)
+    w = np.ones(x.shape[-1]) if weight is None else float64(weight)
     a = w * ((1 - label_smoothing) * t + label_smoothing / x.shape[-1])
     lse, _ = _logsumexp_terms(x)
     grad = REFERENCES["softmax"](x) * (a.sum(-1) + 2 * z_loss * lse)[..., None] + a
@@ -168,7 +122,7 @@ def _entropy_terms(input: Any, from_logits: bool = True, base: float | None = No
     unit = 1.0 if base is None else np.log(base)
     if not from_logits:
         with np.errstate(divide="ignore"):
-            return 0.0, (1 + np.abs(np.log(_float64(input)))) / unit
+            return 0.0, (1 + np.abs(np.log(float64(input)))) / unit
     p, log_p = REFERENCES["softmax"](input), REFERENCES["log_softmax"](input)
     return 0.0, p * (np.abs(log_p) + REFERENCES["entropy"](input)[..., None]) / unit
 
@@ -178,12 +132,6 @@ def _perplexity_terms(**arguments: Any) -> tuple[Any, Any]:
     value, grad = REFERENCES["perplexity"].value_and_grad(**arguments)
     error = 1 + np.nan_to_num(np.log(value))
     return value * error, np.abs(grad) * error
-
-
-def _bce_terms(input: Any, target: Any, weight: Any = 1.0, pos_weight: Any = 1.0, **_: Any) -> tuple[Any, Any]:
-    x, t, w, v = (_float64(each) for each in (input, target, weight, pos_weight))
-    down = np.exp(-np.logaddexp(0, x))
-    return 0.0, w * ((1 - t) * (1 - down) + v * t * down)
 
 
 def rows(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.float64]:
@@ -219,14 +167,14 @@ def _of_doubles(input: Any, value: Any, *grads: Any) -> tuple[Any, Any]:
 
 
 def _cosine_terms(x1: Any, x2: Any, eps: float = 1e-8, grad_output: Any = None, **_: Any) -> tuple[Any, Any]:
-    x, y = np.abs(_float64(x1)), np.abs(_float64(x2))
+    x, y = np.abs(float64(x1)), np.abs(float64(x2))
     m, n = (np.maximum(np.sqrt((each**2).sum(-1, keepdims=True)), eps) for each in (x, y))
     g = 1.0 if grad_output is None else np.abs(grad_output)[..., None]
     return _of_doubles(x1, (x * y / m / n).sum(-1), g * (y / n + x / m) / m, g * (x / m + y / n) / n)
 
 
 def _cosine_embedding_terms(input1: Any, input2: Any, margin: float = 0.0, **_: Any) -> tuple[Any, Any]:
-    value, (by_x, by_y) = _cosine_terms(_float64(input1), _float64(input2))
+    value, (by_x, by_y) = _cosine_terms(float64(input1), float64(input2))
     return _of_doubles(input1, value + margin, by_x, by_y)
 
 
@@ -247,7 +195,7 @@ def _distance_terms(anchor: Any, positive: Any, negative: Any, **more: Any) -> t
     function = more.pop("distance_function", None)
     if function is None:
         return _triplet_terms(anchor, positive, negative, **more)
-    a, p, n = map(_float64, (anchor, positive, negative))
+    a, p, n = map(float64, (anchor, positive, negative))
     if function is LOSSES["pairwise_distance"]:
         return _triplet_terms(a, p, n, **more)
     (first, (a1, by_p)), (second, (a2, by_n)) = _cosine_terms(a, p), _cosine_terms(a, n)
@@ -255,7 +203,7 @@ def _distance_terms(anchor: Any, positive: Any, negative: Any, **more: Any) -> t
 
 
 def _soft_margin_terms(input: Any, target: Any, weight: Any = 1.0, **_: Any) -> tuple[Any, Any]:
-    return 0.0, _bce_terms(input, target, weight)[1] / input.shape[-1]
+    return 0.0, bce_terms(input, target, weight)[1] / input.shape[-1]
 
 
 def _tversky_terms(
@@ -267,7 +215,7 @@ def _tversky_terms(
     from_logits: bool = True,
     **_: Any,
 ) -> tuple[Any, Any]:
-    x, t = _float64(input), _float64(target)
+    x, t = float64(input), float64(target)
     p, slope = x, 1.0
     if from_logits:
         p, slope = np.exp(-np.logaddexp(0, -x)), np.exp(-np.logaddexp(0, -x) - np.logaddexp(0, x))
@@ -313,9 +261,44 @@ def _sequences(shape: Shape) -> int:
 def _ctc_terms(log_probs: Any, **arguments: Any) -> tuple[Any, Any]:
     # The gradient is the probability less the share; where NumPy has no longer double, the reference is less exact.
     value, grad = REFERENCES["ctc_loss"].value_and_grad(log_probs, **arguments, reduction="none")
-    p = np.exp(_float64(log_probs))
+    p = np.exp(float64(log_probs))
     coarse = np.finfo(np.longdouble).eps > 1e-18
     return coarse * np.abs(value) * 8, (2 * p - grad) * (1 + coarse * np.abs(value)[..., None])
+
+
+def nearby(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.float64]:
+    """Logits that differ little from all others made by this, but for one number for each row."""
+    return logits(np.random.default_rng(11), shape) + rng.normal(0, 1e-3, shape) + rng.normal(0, 5, (*shape[:-1], 1))
+
+
+def _focal_terms(input: Any, target: Any, gamma: float = 2.0, **more: Any) -> tuple[Any, Any]:
+    # A power has so many times the relative error of its base.
+    found = REFERENCES["focal_loss"].value_and_grad(input, target, gamma, **more, reduction="none")
+    return tuple((1 + gamma) * np.abs(each) for each in found)
+
+
+def _probabilities(input: Any, target: Any, temperature: float = 1.0) -> tuple[Any, Any]:
+    p, q = (REFERENCES["softmax"](float64(each) / temperature) for each in (input, target))
+    return p, q
+
+
+def _sum_of_products(value: Any) -> Any:
+    # Each term is a product of several numbers: 8 ulp; and of a log-sum-exp's rounding its square is left.
+    return 4 / 3 * value + 1e-14
+
+
+def _kl_terms(**arguments: Any) -> tuple[Any, Any]:
+    value = REFERENCES["kl_div_with_logits"](**arguments, reduction="none")
+    p, q = _probabilities(**arguments)
+    return _sum_of_products(value), (p + q) / arguments.get("temperature", 1.0)
+
+
+def _js_terms(**arguments: Any) -> tuple[Any, Any]:
+    value = REFERENCES["js_div_with_logits"](**arguments, reduction="none")
+    p, q = _probabilities(**arguments)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        by_p = 2 * np.log(2) + np.abs(np.log(p) - np.log((p + q) / 2))
+    return _sum_of_products(value), p * np.where(p == 0, 0, by_p) / (2 * arguments.get("temperature", 1.0))
 
 
 ROW = {"input": logits}
@@ -325,12 +308,7 @@ OVERLAP = {"input": logits, "target": signs}
 LABELLED = {"input": logits, "target": labels}
 
 CASES: dict[str, Case] = {
-    "mse_loss": Case({"input": numbers, "target": numbers}, ({}, {"weight": positives})),
-    "binary_cross_entropy_with_logits": Case(
-        {"input": numbers, "target": signs},
-        ({}, {"weight": positives, "pos_weight": positives}, {"target": fractions, "pos_weight": positives}),
-        _bce_terms,
-    ),
+    **POINTWISE,
     "logsumexp": Case(
         ROW, ({}, {"grad_output": per_row}, {"keepdims": True, "grad_output": per_row_kept}), _logsumexp_terms
     ),
@@ -360,6 +338,33 @@ CASES: dict[str, Case] = {
         {"input": mild_logits, "target": labels}, ({}, {"target": some_ignored, "base": 2}), _perplexity_terms
     ),
     "selective_log_softmax": Case(LABELLED),
+    "focal_loss": Case(
+        LABELLED,
+        (
+            {},
+            {"target": some_ignored, "weight": class_weights, "gamma": 1.0},
+            {"gamma": 0.5},
+            {"gamma": 0.0, "weight": class_weights},
+            {"target": some_ignored, "gamma": 5.0},
+        ),
+        _focal_terms,
+    ),
+    "kl_div_with_logits": Case(
+        {"input": logits, "target": logits},
+        (
+            {},
+            {"temperature": 3.0},
+            {"temperature": 0.1},
+            {"input": nearby, "target": nearby},
+            {"input": nearby, "target": nearby, "temperature": 1.7},
+        ),
+        _kl_terms,
+    ),
+    "js_div_with_logits": Case(
+        {"input": logits, "target": logits},
+        ({}, {"temperature": 2.5}, {"input": nearby, "target": nearby}),
+        _js_terms,
+    ),
     "cosine_similarity": Case(PAIR, ({}, {"eps": 0.05, "grad_output": per_row}), _cosine_terms),
     "cosine_embedding_loss": Case(
         {"input1": anchors, "input2": alike, "target": plus_or_minus},
@@ -447,12 +452,13 @@ def shapes(family: str) -> list[Shape]:
 
 
 @functools.lru_cache(maxsize=4)
-def samples(name: str, variant: int, dtype_name: str, family: str) -> list[tuple[dict[str, Any], Any, Any, Any]]:
-    """For every shape: the arguments, the reference's terms, the magnitudes of value and gradient."""
+def samples(name: str, variant: int, dtype_name: str, family: str) -> list[tuple[dict[str, Any], Any, Any, Any, Any]]:
+    """For every shape: the arguments, the reference's terms, the magnitudes of value, gradient and Hessian."""
     case, reference = CASES[name], REFERENCES[name]
     rng = np.random.default_rng(7)
     drawn = []
     for shape in shapes(family):
         arguments = case.draw(case.variants[variant], rng, shape, dtype_name)
-        drawn.append((arguments, reference.terms(**arguments), *case.magnitudes(**arguments)))
+        value, grad, *hess = case.magnitudes(**arguments)
+        drawn.append((arguments, reference.terms(**arguments), value, grad, hess[0] if hess else grad))
     return drawn

@@ -17,7 +17,7 @@ def test_value_is_the_reference(loss: str, variant: int, name: str, isa: str) ->
     function = LOSSES[loss]
     # A value of the input's shape has its dtype; one number per sample has the dtype it is computed in.
     expected_dtype = dtype(name) if loss in ("softmax", "log_softmax") else compute_dtype(name)
-    for arguments, terms, scale, _ in samples(loss, variant, name, function.family):
+    for arguments, terms, scale, *_ in samples(loss, variant, name, function.family):
         only_value = {key: value for key, value in arguments.items() if key != "grad_output"}
         for reduction in reductions(function):
             actual = function(**only_value, **reduction)

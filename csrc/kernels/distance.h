@@ -88,7 +88,6 @@ FL_INLINE double R(cosine_embedding_loss_finish)(const R(sums) *s, const R(known
 #define pairwise_distance_turn no_turn
 #define pairwise_distance_add_again no_add
 FL_INLINE double R(off)(real x, real y, double eps) { return (double)x - (double)y + eps; }
-FL_INLINE double R(sign)(double x) { return x > 0 ? 1 : x < 0 ? -1 : x; }
 FL_INLINE R(slopes) R(apart)(double slope) { return (R(slopes)){(real)slope, (real)-slope, 0}; }
 FL_INLINE R(sums) R(pairwise_distance_add)(R(sums) s, R(operands) o, const R(factors) *k, const double *param) {
     double off = R(off)(o.a, o.b, param[0]);
@@ -126,7 +125,7 @@ FL_INLINE double R(pairwise_distance_1_finish)(const R(sums) *s, const R(known) 
     return s->a;
 }
 FL_INLINE R(slopes) R(pairwise_distance_1_grad)(R(operands) o, const R(factors) *k, const double *param) {
-    return R(apart)(k->a * R(sign)(R(off)(o.a, o.b, param[0])));
+    return R(apart)(k->a * r64_sign(R(off)(o.a, o.b, param[0])));
 }
 
 /* And by any other p: with m the largest |off| (for p < 0 the least), m (sum of (|off| / m)^p)^(1/p), where no power exceeds
@@ -160,7 +159,7 @@ FL_INLINE double R(norm_factor)(double sum, double extreme,
     return extreme == extreme ? factor : extreme;
 }
 FL_INLINE double R(norm_slope)(double factor, double off, double extreme, double p) {
-    double slope = R(sign)(off) * R(power)(r64_abs(off) / extreme, p - 1);
+    double slope = r64_sign(off) * R(power)(r64_abs(off) / extreme, p - 1);
     return r64_times(factor, off == 0 ? 0 : slope);
 }
 

@@ -5,6 +5,12 @@
  * e = top + others, where `others` leaves one largest class out: lse = m + log1p(others / top) keeps a confident row's
  * loss, and 1 - p = (others + (top - e)) / s a confident class's gradient, where s and p themselves round to 1. */
 
+/* Of a pair of rows (divergence.h): 1 / s of each; the sum of q log(q / p) as a difference, and by how much the target's
+ * log-sum-exp is above the input's; the sums of the kernel's own dot, in probabilities. */
+typedef struct {
+    double inverse, other_inverse, cross, apart, dot, mass, tie;
+} R(pair_summary);
+
 typedef struct {
     real max;         /* m; -inf: there is no class but masked ones */
     real top, others; /* s = top + others */
@@ -14,12 +20,16 @@ typedef struct {
     real dot, mass;   /* sums of the kernel's own dot */
     double rest;      /* sum of e of the classes but the largest */
     double scale;     /* factor of the row's derivatives */
+    R(pair_summary) pair;
 } R(summary);
 
 typedef struct {
     real smoothing, z_loss, unit; /* label smoothing / classes; z; 1 / ln base */
     real keep;                    /* 1 - label smoothing */
     real weight_sum;
+    double gamma, temperature;
+    R(rate) rate;      /* 1 / temperature */
+    double rate_error; /* what that is of the exact one */
 } R(row_params);
 
 /* What a row hands to its classes: formed in float64 with the scale in them, and rounded once. */
@@ -30,10 +40,11 @@ typedef struct {
 
 typedef struct {
     real x, d, e, dense, weight; /* dense: probability target or upstream gradient; weight: of the class */
+    real other, same, gap;       /* of a pair of rows: see divergence.h */
 } R(class_of);
 
 typedef struct {
-    real dot, mass;
+    real dot, mass, tie;
 } R(dots);
 
 FL_INLINE R(dots) R(no_dot)(R(class_of) c, const R(row_params) *p) {
@@ -201,6 +212,23 @@ FL_INLINE real R(cross_entropy_dense_finish)(const R(summary) *s, const R(row_pa
 }
 FL_INLINE real R(cross_entropy_dense_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
     return R(fma)(k->factor, c.e, -(k->offset * R(cross_entropy_target)(c, p)));
+}
+
+/* With L = -log p_t and m = 1 - p_t,
+ *   l = w_t m^g L,  l'_j = A (p_j - [j = t]),  A = dl/dL = w_t m^g (1 + g p_t L / m), where L / m is 1 at m = 0. */
+#define focal_loss_needs (NEEDS_EXP | NEEDS_LABEL | FROM_EXP)
+#define focal_loss_dot no_dot
+#define focal_loss_hess no_hess
+#define focal_loss_grad logsumexp_grad
+FL_INLINE real R(focal_loss_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
+    real gap = s->max - s->picked, nll = gap + R(log_sum)(s);
+    double e = (double)s->top * (double)R(exp_nonpositive)(-gap), hit = e * R(inverse)(s);
+    double missing = R(missing)(s, e), ratio = missing == 0 ? 1 : r64_times(hit, (double)nll / missing);
+    double power = r64_exp_nonpositive(r64_times(p->gamma, r64_log(missing)));
+    double all = (double)s->weight * power, slope = s->scale * all * (1 + p->gamma * ratio);
+    k->factor = (real)(slope * R(inverse)(s));
+    k->at_target = (real)(-slope * missing);
+    return (real)r64_weigh(all, (double)nll);
 }
 
 /* -w_t x_t, where x are log-probabilities. */

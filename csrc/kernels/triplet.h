@@ -69,8 +69,8 @@ FL_INLINE double R(triplet_margin_loss_1_finish)(const R(sums) *s, const R(known
     return t.value;
 }
 FL_INLINE R(slopes) R(triplet_margin_loss_1_grad)(R(operands) o, const R(factors) *k, const double *param) {
-    return R(triplet_slopes)(k->a * R(sign)(R(off)(o.a, o.b, param[0])), k->b * R(sign)(R(off)(o.a, o.c, param[0])),
-                             k->c * R(sign)(R(off)(o.b, o.c, param[0])));
+    return R(triplet_slopes)(k->a * r64_sign(R(off)(o.a, o.b, param[0])), k->b * r64_sign(R(off)(o.a, o.c, param[0])),
+                             k->c * r64_sign(R(off)(o.b, o.c, param[0])));
 }
 
 #define triplet_margin_loss_p_sums 3

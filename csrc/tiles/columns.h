@@ -74,7 +74,7 @@ FL_INLINE void R(exp_abreast)(R(sums_abreast) *sums, const R(scans) *s, int64_t 
                               real *kept, int lanes, int based, int tilt) {
     FL_SIMD
     for (int l = 0; l < R(abreast); l++) {
-        R(unit) unit = {based ? s->base[first + l] : 0, 0, s->magic[first + l], s->low[first + l], 0};
+        R(unit) unit = {based ? s->base[first + l] : 0, 0, s->magic[first + l], s->low[first + l], 0, R(plain_rate)()};
         real v = x.at[c * x.step + first + l], e = R(exp_in)(unit, v);
         kept[c * lanes + first + l] = e;
         sums->rest[l] += R(min)(sums->large[l], e);

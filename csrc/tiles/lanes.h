@@ -16,7 +16,7 @@ typedef struct {
 } R(lane_coefficients);
 
 FL_INLINE R(unit) R(lane_unit)(const R(scans) *s, int64_t l) {
-    return (R(unit)){s->base[l], s->k[l], s->magic[l], s->low[l], s->top[l]};
+    return (R(unit)){s->base[l], s->k[l], s->magic[l], s->low[l], s->top[l], R(plain_rate)()};
 }
 
 FL_INLINE void R(set_unit)(R(scans) *s, int64_t l, real max) {
@@ -31,10 +31,18 @@ FL_INLINE real R(shift_of)(real max) { return max == -REAL_INF ? 0 : max; }
 FL_INLINE R(summary) R(summarise)(const R(scans) *s, const R(group) *g, const real *picked, const real *dot,
                                   const real *mass, int64_t l) {
     double others = s->rest[l] + (s->count[l] - 1) * (double)s->top[l];
-    return (R(summary)){s->max[l],        s->top[l], s->max[l] == REAL_INF ? REAL_NAN : (real)others,
-                        (real)s->tilt[l], picked[l], g->weight[l],
-                        dot[l],           mass[l],   s->rest[l],
-                        g->scale[l]};
+    /* All spelled out: what is cleared as one piece stops the vectoriser. */
+    return (R(summary)){s->max[l],
+                        s->top[l],
+                        s->max[l] == REAL_INF ? REAL_NAN : (real)others,
+                        (real)s->tilt[l],
+                        picked[l],
+                        g->weight[l],
+                        dot[l],
+                        mass[l],
+                        s->rest[l],
+                        g->scale[l],
+                        {0, 0, 0, 0, 0, 0, 0}};
 }
 
 /* The rows' losses, and what they hand to their classes: with hands_on 1 for the gradient, with 2 for the Hessian too. */

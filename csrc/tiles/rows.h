@@ -12,7 +12,7 @@ typedef struct {
 
 /* How a sum in one unit becomes one in a larger: by a power of two, except where `base` is at work. */
 FL_INLINE double R(rescale)(R(unit) from, R(unit) to) {
-    return r64_exp_nonpositive(((double)from.base - (double)to.base) +
+    return r64_exp_nonpositive(((double)from.base - (double)to.base) * (double)to.rate.c +
                                ((double)from.k - (double)to.k) * 0.69314718055994530942);
 }
 
@@ -38,22 +38,33 @@ FL_INLINE void R(max_lanes)(real *lanes, const real *x, int64_t n) {
     }
 }
 
+/* Lanes fold by halves. Each step by a call of its own, so that its length is a constant and it stays in registers. */
+FL_INLINE void R(halve_max)(real *lanes, int half) {
+    FL_SIMD
+    for (int l = 0; l < half; l++)
+        lanes[l] = R(max)(lanes[l + half], lanes[l]);
+}
 FL_INLINE real R(fold_max)(real *lanes) {
-    for (int half = LANES / 2; half > 0; half /= 2) {
-        FL_SIMD
-        for (int l = 0; l < half; l++)
-            lanes[l] = R(max)(lanes[l + half], lanes[l]);
-    }
-    return lanes[0];
+    if (LANES == 32)
+        R(halve_max)(lanes, 16);
+    R(halve_max)(lanes, 8);
+    R(halve_max)(lanes, 4);
+    R(halve_max)(lanes, 2);
+    return R(max)(lanes[1], lanes[0]);
 }
 
+FL_INLINE void R(halve_sums)(double *sums, int half) {
+    FL_SIMD
+    for (int l = 0; l < half; l++)
+        sums[l] += sums[l + half];
+}
 FL_INLINE double R(fold_sums)(double *sums) {
-    for (int half = LANES / 2; half > 0; half /= 2) {
-        FL_SIMD
-        for (int l = 0; l < half; l++)
-            sums[l] += sums[l + half];
-    }
-    return sums[0];
+    if (LANES == 32)
+        R(halve_sums)(sums, 16);
+    R(halve_sums)(sums, 8);
+    R(halve_sums)(sums, 4);
+    R(halve_sums)(sums, 2);
+    return sums[0] + sums[1];
 }
 
 FL_INLINE double R(fold_counts)(const bits_t *counts) {

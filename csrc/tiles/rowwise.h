@@ -6,13 +6,16 @@
  * steps of one row's computation, each waiting for the one before, are many rows' at a time. */
 
 #ifndef NEEDS_EXP
-#define NEEDS_EXP 1   /* m, s */
-#define NEEDS_TILT 2  /* the sum of -d e */
-#define NEEDS_RANK 4  /* the target's rank, and the first largest class */
-#define NEEDS_LABEL 8 /* a class index */
-#define NEEDS_DOT 16  /* the kernel's own sums */
-#define MAY_DOT 32    /* those too, under label smoothing */
-#define FROM_EXP 64   /* the derivatives come from e alone, not from x: e is kept */
+#define NEEDS_EXP 1     /* m, s */
+#define NEEDS_TILT 2    /* the sum of -d e */
+#define NEEDS_RANK 4    /* the target's rank, and the first largest class */
+#define NEEDS_LABEL 8   /* a class index */
+#define NEEDS_DOT 16    /* the kernel's own sums */
+#define MAY_DOT 32      /* those too, under label smoothing */
+#define FROM_EXP 64     /* the derivatives come from e alone, not from x: e is kept */
+#define NEEDS_PAIR 128  /* m, s of the target's logits too, and of every class both exponentials */
+#define NEEDS_CROSS 256 /* and the sum of e (t - x) of the target's */
+#define GRAD_MASS 512   /* the kernel's second sum only where a gradient is wanted */
 #endif
 
 typedef R(dots) R(rowwise_dot)(R(class_of) c, const R(row_params) *p);
@@ -54,6 +57,10 @@ FL_INLINE R(row_params) R(params_of)(const fl_rowwise *job) {
     p.z_loss = (real)job->param[1];
     p.unit = (real)job->param[2];
     p.weight_sum = (real)job->weight_sum;
+    p.gamma = job->param[3];
+    p.temperature = job->param[4];
+    p.rate = R(rate_of)(p.temperature);
+    p.rate_error = (double)p.rate.c * p.temperature;
     return p;
 }
 

@@ -16,12 +16,16 @@ FL_INLINE void R(rowwise_tile)(const fl_rowwise *job, int64_t first, int64_t cou
     R(totals) totals = {{0}, {0}, 0, -1};
     R(row_params) params = R(params_of)(job);
     const int columns = R(by_columns)(job, kernel.needs);
-    const int64_t step = columns ? R(lanes_for)(job->classes) : LANES;
+    const int64_t step = columns && !(kernel.needs & NEEDS_PAIR) ? R(lanes_for)(job->classes) : LANES;
     for (int64_t done = 0; done < count; done += step) {
         R(group) group;
         FL_ALIGNED(64) real value[R(most_lanes)];
         R(load_group)(job, first + done, fl_min(count - done, step), kernel.needs, &group, &totals);
-        if (columns)
+        if (kernel.needs & NEEDS_PAIR && columns)
+            R(walk_pair_columns)(job, &group, &params, kernel, value);
+        else if (kernel.needs & NEEDS_PAIR)
+            R(walk_pair_rows)(job, &group, &params, kernel, (real *)scratch, value);
+        else if (columns)
             R(walk_columns)(job, &group, &params, kernel, value);
         else
             R(walk_rows)(job, &group, &params, kernel, (real *)scratch, value);
@@ -34,7 +38,7 @@ FL_INLINE void R(rowwise_tile)(const fl_rowwise *job, int64_t first, int64_t cou
     R(leave)(&totals, partial);
 }
 
-#define ROWWISE(name)                                                                                                  \
+#define ROWWISE(name, reads)                                                                                           \
     static void R(name##_tile)(const void *job, int64_t first, int64_t count, fl_partial *partial, void *scratch) {    \
         const R(rowwise_kernel) kernel = {name##_needs, R(name##_dot), R(name##_finish), R(name##_grad),               \
                                           R(name##_hess)};                                                             \

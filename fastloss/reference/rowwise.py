@@ -97,6 +97,27 @@ def cross_entropy(
 
 
 @reference("mean")
+def focal_loss(
+    input: Any, target: Any, gamma: float = 2.0, weight: Any = None, *, ignore_index: int = -100, axis: int = -1
+) -> Terms:
+    """Focal loss ``w_t (1 - p_t)^gamma (-log p_t)`` (Lin et al. 2017), with ``L = -log p_t`` and ``m = 1 - p_t``.
+
+    Gradient ``A (p_k - [k = t])`` with ``A = dl/dL = w_t m^gamma (1 + gamma p_t L / m)``, where ``L / m`` is 1 at
+    ``m = 0``. The mean divides by the sum of the weights, as that of ``cross_entropy``, which is ``gamma = 0``.
+    """
+    row = _softmax(_rows(input, axis))
+    classes = row.p.shape[-1]
+    label, kept = _labels(target, row.p.shape, ignore_index)
+    w = np.where(kept, (np.ones(classes) if weight is None else as_float64(weight))[label], 0.0)
+    nll, m, p = (np.take_along_axis(each, label, -1) for each in (row.nll, row.q, row.p))
+    ratio = np.where(m == 0, 1.0, product(p, nll / m))
+    slope = w * m**gamma * (1 + gamma * ratio)
+    value, grad = product(w * m**gamma, nll), slope * np.where(label == np.arange(classes), -m, row.p)
+    value, grad = np.where(kept, value, 0.0), np.where(kept, grad, 0.0)
+    return Terms(value[..., 0], (_back(grad, axis),), None, float(w.sum()))
+
+
+@reference("mean")
 def nll_loss(input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, axis: int = -1) -> Terms:
     """Negative log-likelihood of log-probabilities: ``-w_t x_t``, gradient ``-w_t`` at the target (torch)."""
     x = _rows(input, axis)

@@ -26,6 +26,8 @@ class Terms(NamedTuple):
     """What "mean" divides the sum by; the number of samples when the definition does not say."""
     factor: Array | None = None
     """What "mean" multiplies each sample by first, where that is not 1."""
+    batch: float = float("nan")
+    """What "batchmean" divides the sum by, where there is that."""
 
 
 class Reference:
@@ -53,6 +55,8 @@ class Reference:
             if terms.factor is not None:
                 grads = tuple(grad * terms.factor[..., None] for grad in grads)
             grads = tuple(_over(grad, terms.denominator) for grad in grads)
+        elif reduction == "batchmean":
+            grads = tuple(_over(grad, terms.batch) for grad in grads)
         return self._value(terms, reduction), grads[0] if len(grads) == 1 else grads
 
     def grad_hess(self, *args: Any, **kwargs: Any) -> tuple[Derivative, Array]:
@@ -81,6 +85,8 @@ class Reference:
             if terms.factor is not None:
                 total = float(np.sum(terms.value * terms.factor))
             return float(_over(np.asarray(total), terms.denominator, nothing=np.nan))
+        if reduction == "batchmean" and terms.batch == terms.batch:
+            return float(_over(np.asarray(total), terms.batch, nothing=np.nan))
         raise ValueError(f'{self.__name__}: reduction must be "none", "mean" or "sum", got {reduction!r}')
 
 
@@ -99,6 +105,16 @@ def sum_to(derivative: Array, shape: tuple[int, ...]) -> Array:
     summed = derivative.sum(axis=tuple(range(derivative.ndim - len(shape))))
     axes = tuple(axis for axis, length in enumerate(shape) if length == 1 and summed.shape[axis] != 1)
     return np.asarray(summed.sum(axis=axes, keepdims=True), dtype=np.float64).reshape(shape)
+
+
+def operands(*arrays: Any) -> list[Array]:
+    """Float64 copies, broadcast against each other; an operand left out is 1."""
+    return list(np.broadcast_arrays(*(as_float64(1.0 if array is None else array) for array in arrays)))
+
+
+def as_input(derivative: Array, input: Any) -> Array:
+    """Sum a derivative over the axes along which ``input`` was broadcast."""
+    return sum_to(derivative, np.shape(input))
 
 
 def product(a: Any, b: Any) -> Array:
