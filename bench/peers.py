@@ -153,6 +153,11 @@ def _torch_function(problem: Problem) -> Function | None:
         log_prob = take(log_p, t)
         return log_prob, -(log_p.exp() * log_p).sum(axis), rank, x.argmax(axis), chosen - log_prob
 
+    def tversky_loss(x: Any, t: Any, smooth: float = 1.0) -> Any:
+        p = torch.sigmoid(x)
+        hit, missed = (p * t).sum(axis), 0.5 * (p * (1 - t) + (1 - p) * t).sum(axis)
+        return (1 - (hit + smooth) / (hit + missed + smooth)).mean()
+
     def focal_loss(x: Any, t: Any) -> Any:
         nll = -take(functional.log_softmax(x, axis), t)
         return ((1 - torch.exp(-nll)) ** 2 * nll).mean()
@@ -169,6 +174,9 @@ def _torch_function(problem: Problem) -> Function | None:
         return (divergence(log_m, log_p) + divergence(log_m, log_q)) / 2
 
     own: dict[str, Function] = {
+        "cosine_similarity": lambda x, y: functional.cosine_similarity(x, y, axis),
+        "dice_loss": lambda x, t: tversky_loss(x, t, 0.5),
+        "tversky_loss": tversky_loss,
         "logsumexp": lambda x: torch.logsumexp(x, axis),
         "softmax": lambda x: functional.softmax(x, axis),
         "log_softmax": lambda x: functional.log_softmax(x, axis),
@@ -199,10 +207,10 @@ def _tensor(array: Array) -> Any:
 
 def _torch_contender(function: Function, problem: Problem) -> Contender:
     torch = import_module("torch")
-    arguments = list(map(_tensor, problem.arguments))
+    arguments = [_tensor(each) for each in problem.arguments]
     if problem.work.mode == "value":
         return Contender(lambda: function(*arguments), torch.no_grad)
-    leaves = [arguments[place].requires_grad_() for place in problem.predictions]
+    leaves = [arguments[place].requires_grad_() for place in problem.leaves]
     upstream = None if problem.upstream is None else _tensor(problem.upstream)
 
     def call() -> Any:
@@ -210,7 +218,7 @@ def _torch_contender(function: Function, problem: Problem) -> Contender:
             leaf.grad = None
         value = function(*arguments)
         value.backward(upstream if upstream is not None or value.ndim == 0 else torch.ones_like(value))
-        return value, *(leaf.grad for leaf in leaves)
+        return value, tuple(leaf.grad for leaf in leaves)
 
     return Contender(call)
 
@@ -309,24 +317,31 @@ def _jax_function(problem: Problem) -> Function | None:
             "hinge_loss": lambda x, t: optax.losses.hinge_loss(x, t).mean(),
             "sigmoid_focal_loss": lambda x, t: optax.losses.sigmoid_focal_loss(x, t, alpha=0.25).mean(),
             "ctc_loss": ctc_loss,
+            "cosine_similarity": lambda x, y: optax.cosine_similarity(x, y, epsilon=1e-16),
+            "dice_loss": lambda x, t: optax.dice_loss(x[..., None], t[..., None], smooth=0.5).mean(),
+            "tversky_loss": lambda x, t: optax.dice_loss(x[..., None], t[..., None]).mean(),
             "binary_cross_entropy_with_logits": lambda x, t: optax.sigmoid_binary_cross_entropy(x, t).mean(),
         }
     return own.get(problem.work.loss) or written_out(jnp).get(problem.work.loss)
 
 
-def _jax_gradient(function: Function, arguments: list[Any], predictions: list[int]) -> Function:
-    """Value and gradient of a function; a value that is an array takes what comes from upstream, or ones."""
+def _jax_gradient(function: Function, arguments: list[Any], leaves: list[int]) -> Function:
+    """Value and gradients of a function; a value that is an array takes what comes from upstream, or ones."""
     jax, jnp = import_module("jax"), import_module("jax.numpy")
     count = len(inspect.signature(function).parameters)
     if jax.eval_shape(function, *arguments[:count]).ndim == 0:
-        gradient: Function = jax.value_and_grad(
-            function, argnums=predictions[0] if len(predictions) == 1 else predictions
-        )
+        gradient: Function = jax.value_and_grad(function, argnums=tuple(leaves))
         return gradient
 
-    def pulled(x: Any, *rest: Any) -> Any:
-        value, pull = jax.vjp(lambda x: function(x, *rest[: count - 1]), x)
-        return value, *pull(rest[-1] if len(rest) == count else jnp.ones_like(value))
+    def pulled(*given: Any) -> Any:
+        def of_leaves(*values: Any) -> Any:
+            whole = list(given[:count])
+            for place, value in zip(leaves, values, strict=True):
+                whole[place] = value
+            return function(*whole)
+
+        value, pull = jax.vjp(of_leaves, *(given[place] for place in leaves))
+        return value, *pull(given[-1] if len(given) > count else jnp.ones_like(value))
 
     return pulled
 
@@ -341,7 +356,7 @@ def _jax_contender(function: Function | None, problem: Problem) -> Contender | N
     with wide():
         arguments = [jax.device_put(each, jax.devices("cpu")[0]) for each in problem.reads]
         if problem.work.mode == "value_and_grad":
-            function = _jax_gradient(function, arguments, problem.predictions)
+            function = _jax_gradient(function, arguments, problem.leaves)
     jitted = jax.jit(function)
     return Contender(lambda: jax.block_until_ready(jitted(*arguments)), wide)
 

@@ -35,6 +35,10 @@ KINDS: dict[str, dict[str, str]] = {
     "hinge_embedding_loss": {"target": "sign"},
     "margin_ranking_loss": {"target": "sign"},
 }
+# Rowwise losses whose target is 0 or 1 for every number of a row, -1 or 1 for a row, or a list of labels.
+ROWS_OF_BITS = {"multilabel_soft_margin_loss", "dice_loss", "tversky_loss"}
+SIGNS = {"cosine_embedding_loss"}
+LISTS = {"multilabel_margin_loss"}
 # Losses of rows whose target has the shape of the input.
 ALIKE = {"kl_div_with_logits", "js_div_with_logits"}
 # Losses that read one number of each row.
@@ -67,7 +71,7 @@ class Problem:
         if self.upstream is not None:
             self.keywords["grad_output"] = self.upstream
         # Touched here, so that no page is new to whoever writes it.
-        gradients = len(self.predictions) if gradient else 0
+        gradients = len(work.function.predictions) if gradient else 0
         self.writes = tuple(np.full(work.shape, 1, dtype) for _ in range(self.wide_value + gradients))
 
     @property
@@ -76,16 +80,15 @@ class Problem:
         return self.arguments[0]
 
     @property
-    def predictions(self) -> list[int]:
-        """The places of the arguments that the work differentiates by."""
-        names = self._required()
-        return [names.index(name) for name in self.work.function.predictions]
+    def out(self) -> Any:
+        """Where the gradient goes, or the gradients."""
+        places = self.writes[self.wide_value :]
+        return places[0] if len(places) == 1 else places
 
     @property
-    def out(self) -> Any:
-        """Where the gradients go: an array, or a tuple of several."""
-        count = len(self.predictions)
-        return self.writes[:count] if count > 1 else self.writes[0]
+    def leaves(self) -> list[int]:
+        """The places of the predictions among the arguments."""
+        return [place for place, name in enumerate(self._required()) if name in self.work.function.predictions]
 
     @property
     def reads(self) -> tuple[Array, ...]:
@@ -119,9 +122,7 @@ class Problem:
         if name != "target":
             return self._normal()
         if work.function.family == "rowwise" and work.loss not in ALIKE:
-            rows = list(work.shape)
-            classes = rows.pop(work.axis)
-            return self._random.integers(classes, size=rows)
+            return self._of_rows()
         return self._normal()
 
     def _of_kind(self, kind: str) -> Array:
@@ -129,6 +130,19 @@ class Problem:
             return (0.01 + 0.98 * self._random.random(self.work.shape, np.float32)).astype(self.dtype, copy=False)
         bits = self._random.integers(2, size=self.work.shape, dtype=np.uint8).astype(self.dtype)
         return 2 * bits - 1 if kind == "sign" else bits
+
+    def _of_rows(self) -> Array:
+        work, rows = self.work, list(self.work.shape)
+        if work.loss in ROWS_OF_BITS:
+            return self._of_kind("bit")
+        classes = rows.pop(work.axis)
+        if work.loss in SIGNS:
+            return self._random.choice([-1, 1], rows)
+        if work.loss in LISTS:
+            labels = self._random.integers(classes, size=work.shape)
+            labels[..., min(3, classes - 1)] = -1
+            return labels
+        return self._random.integers(classes, size=rows)
 
     def _of_sequences(self, name: str) -> Array:
         steps, count, classes = self.work.shape
@@ -150,8 +164,6 @@ class Problem:
         """Whether the value has one number per number of the input, found out on a few of them."""
         if self.work.function.family == "sequence":
             return False
-        few = np.ones((2,) * len(self.work.shape), np.float32)
-        labels = few.argmin(self.work.axis)
-        arguments = [few if each.shape == self.input.shape else labels for each in self.arguments]
-        value = self.work.function(*arguments, **self.keywords)
-        return bool(np.shape(value) == few.shape)
+        few = [each[(slice(2),) * each.ndim] for each in self.arguments]
+        few = [np.minimum(each, 1) if each.dtype.kind == "i" else each for each in few]
+        return bool(np.shape(self.work.function(*few, **self.keywords)) == few[0].shape)

@@ -148,7 +148,7 @@ def _float32(problem: Problem) -> Callable[[], object]:
     kinds = [each if each.dtype.kind in "iu" else each.astype(np.float32) for each in problem.arguments]
     if problem.work.mode == "value":
         return functools.partial(function, *kinds, **problem.keywords)
-    out = np.full(problem.work.shape, 1, np.float32)
+    out = np.full(problem.work.shape, 1, np.float32)  # of one prediction: no work with that goal has more
     return functools.partial(function.value_and_grad, *kinds, out=out, **problem.keywords)
 
 

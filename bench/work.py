@@ -99,6 +99,9 @@ def goal_work() -> list[Work]:
         *both("kl_div_with_logits", (8192, 1000), goals(limit=2)),
         *pointwise_work(),
         *both("cross_entropy", (32, 10), goals(seconds=4e-6)),
+        *both("triplet_margin_loss", (65536, 256), goals(limit=1.5)),
+        *both("cosine_similarity", (65536, 256), goals(limit=1.5)),
+        *both("multi_margin_loss", (8192, 1000), goals(limit=2)),
         *both("ctc_loss", (500, 32, 1000), goals(peer=2), goals(peer=2)),
     ]
     return [item for item in work if item.loss in LOSSES]

@@ -249,7 +249,7 @@ def triplet_margin_loss(
     See Also
     --------
     torch.nn.functional.triplet_margin_loss
-    optax.losses.triplet_margin_loss
+    optax.losses.triplet_margin_loss : With `eps` under the root.
 
     References
     ----------

@@ -73,6 +73,7 @@ def dice_loss(
 
     See Also
     --------
+    optax.losses.dice_loss : Of softmax; adds `smooth` to half of what is added here.
     keras.losses.Dice : From probabilities, over all axes by default.
     segmentation_models_pytorch.losses.DiceLoss
     monai.losses.DiceLoss
@@ -139,6 +140,7 @@ def tversky_loss(
 
     See Also
     --------
+    optax.losses.dice_loss : Of softmax; with `alpha` and `beta`.
     keras.losses.Tversky : From probabilities, over all axes by default.
     segmentation_models_pytorch.losses.TverskyLoss
     monai.losses.TverskyLoss
