@@ -34,10 +34,10 @@ demo: $(VENV)/with-cli
 	$(VENV)/bin/fastloss demo
 
 test: $(VENV)/with-test
-	$(PY) -m pytest --ignore=tests/bridges
+	$(PY) -m pytest -n auto --ignore=tests/bridges
 
 test-bridges: $(VENV)/with-test,bridges
-	FASTLOSS_BRIDGES=1 $(PY) -m pytest tests/bridges
+	FASTLOSS_BRIDGES=1 $(PY) -m pytest -n auto tests/bridges
 
 lint: $(VENV)/with-lint
 	$(PY) -m ruff check .
