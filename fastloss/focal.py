@@ -71,11 +71,11 @@ def focal_loss(
     >>> import fastloss as fl
     >>> logits = np.array([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]], np.float32)
     >>> fl.focal_loss(logits, [0, 1], reduction="none").round(6)
-    array([0.010862, 0.09905 ], dtype=float32)
+    array([0.010869, 0.099082], dtype=float32)
     >>> value, grad = fl.focal_loss.value_and_grad(logits, [0, 1], gamma=1.0)
     >>> grad.round(4)
-    array([[-0.0433,  0.0216,  0.0216],
-           [ 0.0842, -0.1684,  0.0842]], dtype=float32)
+    array([[-0.0428,  0.0214,  0.0214],
+           [ 0.0786, -0.1572,  0.0786]], dtype=float32)
     """
     name = "focal_loss"
     if not 0 <= arrays.number(gamma, name, "gamma") < math.inf:
