@@ -298,7 +298,7 @@ def _js_terms(**arguments: Any) -> tuple[Any, Any]:
     p, q = _probabilities(**arguments)
     with np.errstate(divide="ignore", invalid="ignore"):
         by_p = 2 * np.log(2) + np.abs(np.log(p) - np.log((p + q) / 2))
-    return _sum_of_products(value), p * np.where(p == 0, 0, by_p) / (2 * arguments.get("temperature", 1.0))
+    return _sum_of_products(value), 4 / 3 * p * np.where(p == 0, 0, by_p) / (2 * arguments.get("temperature", 1.0))
 
 
 ROW = {"input": logits}
