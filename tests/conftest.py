@@ -1,13 +1,22 @@
-"""Fixtures: every test that asks for ``isa`` runs once per instruction set this machine has."""
+"""Fixtures: every test that asks for ``isa`` runs once per instruction set this machine has.
+
+Generated cases are the same in every run; ``HYPOTHESIS_PROFILE=search`` looks for new ones.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 import fastloss
 from fastloss import _core
+
+settings.register_profile("same", derandomize=True)
+settings.register_profile("search", derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 @pytest.fixture(params=_core.isas())

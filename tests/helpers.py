@@ -93,8 +93,9 @@ def assert_ulp(actual: Any, expected: Any, ulps: float = 4, scale: Any = 0.0) ->
 def assert_reduced(actual: Any, expected: float, name: str, scale: float = 0.0) -> None:
     """A Python float within 1e-6 of the reference (float64: 1e-13), or of the terms it is a difference of."""
     assert type(actual) is float
-    allowed = (1e-13 if name == "float64" else 1e-6) * max(1.0, np.nan_to_num(scale / abs(expected or np.nan)))
-    assert actual == pytest.approx(expected, rel=allowed, abs=NEGLIGIBLE[compute_dtype(name).name], nan_ok=True)
+    allowed = 1e-13 if name == "float64" else 1e-6
+    least = max(NEGLIGIBLE[compute_dtype(name).name], allowed * np.nan_to_num(scale, posinf=0.0))
+    assert actual == pytest.approx(expected, rel=allowed, abs=least, nan_ok=True)
 
 
 def assert_same(actual: Any, expected: Any) -> None:

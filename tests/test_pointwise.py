@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -313,7 +314,7 @@ class TestRefused:
     def test_parameters(self, name, parameter, bad):
         arguments = CASES[name].draw({}, np.random.default_rng(0), (3,), "float64")
         for value in bad:
-            with pytest.raises(ValueError, match=rf"{name}: {parameter} .*{value!r}"):
+            with pytest.raises(ValueError, match=rf"{name}: {parameter} .*{re.escape(repr(value))}"):
                 LOSSES[name](**arguments, **{parameter: value})
         for value in ("1", [1.0], True):
             with pytest.raises(TypeError, match=rf"{name}: {parameter} "):

@@ -94,7 +94,7 @@ FL_INLINE R(terms) R(sigmoid_focal_loss)(R(operands) o, const real *param) {
     log_w.high = focal.away == 0 ? -R(min)(REAL_C(1e30), focal.size) : log_w.high;
     sum = R(sum)(log_w.high, -focal.e.high);
     log_w = R(sum_of_less)(sum.high, sum.low + (log_w.low - focal.rest));
-    return R(focal_terms)(focal, R(exp_nonpositive_pair)(R(pair_product)(gamma, log_w)), gamma.high);
+    return R(focal_terms)(focal, R(exp_nonpositive_pair)(R(pair_product)(gamma, log_w)), gamma.high + gamma.low);
 }
 
 /* The same for gamma = 2. */

@@ -60,7 +60,7 @@ def tweedie_nll_loss(input: Any, target: Any, power: float = 1.5, log_input: boo
         return Terms(0.5 * (x - t) ** 2, (as_input(x - t, input),), as_input(1 + 0 * x, input))
     else:
         a, b = x**first, product(t, x**second)
-        grad, hess = x**-power * (x - t), x**-power * (second + power * t / x)
+        grad, hess = x**second * ((x - t) / x), x**-power * (second + power * t / x)
     return Terms(a / first - b / second, (as_input(grad, input),), as_input(hess, input))
 
 

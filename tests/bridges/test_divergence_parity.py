@@ -133,7 +133,7 @@ def test_kl_div_of_optax(shape, seed, near):
     x, t = (each.astype(np.float32) for each in drawn(shape, seed, "float32", near))
 
     def composed(each):
-        return optax.kl_divergence_with_log_targets(jax.nn.log_softmax(each), jax.nn.log_softmax(t))
+        return optax.losses.kl_divergence_with_log_targets(jax.nn.log_softmax(each), jax.nn.log_softmax(t))
 
     value, grad = fl.kl_div_with_logits.value_and_grad(x, t, reduction="none")
     close(value, composed(x), "float32")

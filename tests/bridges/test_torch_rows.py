@@ -135,6 +135,7 @@ def test_triplet_margin_loss(three, dtype, seed, reduction, margin, p, swap):
         fl.triplet_margin_with_distance_loss, F.triplet_margin_with_distance_loss, arrays, dtype=dtype, scale=scale,
         **options,
     )  # fmt: skip
+    options["swap"] = False  # distances that are handed on are rounded: which of two that nearly tie is less, is chance
     for ours, theirs in (
         (fl.pairwise_distance, F.pairwise_distance),
         (fl.cosine_similarity, lambda x, y: F.cosine_similarity(x, y, dim=-1)),
