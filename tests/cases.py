@@ -282,26 +282,33 @@ def _probabilities(input: Any, target: Any, temperature: float = 1.0) -> tuple[A
     return p, q
 
 
-def _sum_of_products(value: Any, temperature: float = 1.0, **_: Any) -> Any:
-    # Each term is a product of several numbers: 8 ulp; and of a log-sum-exp's rounding its square is left. Where there is
-    # no multiply-add, that of a logit over the temperature is left whole (test_divergence.py looks at the others).
-    return 4 / 3 * value + (1e-14 if temperature == 1 else 1e-3)
+def _sum_of_products(value: Any) -> Any:
+    # Each term is a product of several numbers: 8 ulp; and of a log-sum-exp's rounding its square is left.
+    return 4 / 3 * value + 1e-14
+
+
+def _rounded_logits(input: Any, target: Any, temperature: float = 1.0) -> Any:
+    # Without multiply-add a logit over the temperature is rounded (test_divergence.py looks at where there is one).
+    if temperature == 1:
+        return 0.0
+    return np.maximum(*(np.abs(float64(each)).max(-1) for each in (input, target))) / temperature
 
 
 def _kl_terms(**arguments: Any) -> tuple[Any, Any]:
-    value = REFERENCES["kl_div_with_logits"](**arguments, reduction="none")
+    value, size = REFERENCES["kl_div_with_logits"](**arguments, reduction="none"), _rounded_logits(**arguments)
     p, q = _probabilities(**arguments)
-    return _sum_of_products(value, **arguments), (p + q) / arguments.get("temperature", 1.0)
+    return _sum_of_products(value) + size, (p + q) * (1 + np.asarray(size)[..., None]) / arguments.get(
+        "temperature", 1.0
+    )
 
 
 def _js_terms(**arguments: Any) -> tuple[Any, Any]:
-    value = REFERENCES["js_div_with_logits"](**arguments, reduction="none")
+    value, size = REFERENCES["js_div_with_logits"](**arguments, reduction="none"), _rounded_logits(**arguments)
     p, q = _probabilities(**arguments)
     with np.errstate(divide="ignore", invalid="ignore"):
         by_p = 2 * np.log(2) + np.abs(np.log(p) - np.log((p + q) / 2))
-    return _sum_of_products(value, **arguments), 2 * p * np.where(p == 0, 0, by_p) / (
-        2 * arguments.get("temperature", 1.0)
-    )
+    by_p = np.where(p == 0, 0, by_p) * (1 + np.asarray(size)[..., None])
+    return _sum_of_products(value) + size, p * by_p / (2 * arguments.get("temperature", 1.0))
 
 
 ROW = {"input": logits}
