@@ -33,3 +33,7 @@
 #include "kernels/ctc.h"
 #endif
 #include "tiles/sequences.h"
+
+#include "kernels/pairwise.h"
+#include "tiles/distances.h"
+#include "tiles/pairwise.h"

@@ -17,7 +17,8 @@ enum {
     FL_MAX_GRADS = 3,     /* prediction arguments of a loss */
     FL_ROW_OPERANDS = 4,  /* of a loss of sums over a row */
     FL_ROW_FACTORS = 7,   /* that such a row hands to its elements */
-    FL_MAX_PARAMS = 8
+    FL_MAX_PARAMS = 8,
+    FL_PAIR_PARTS = 2 /* of a loss over pairs, each with a mean of its own */
 };
 
 /* Storage: how an element lies in memory. bool is FL_U8. */
@@ -142,6 +143,46 @@ typedef struct {
     fl_series grad;
 } fl_sequences;
 
+/* `columns` rows y and rows x of `width` numbers, contiguous, of the compute dtype; and their squared norms. */
+typedef struct {
+    int64_t columns, width;
+    const void *x, *y, *x_square, *y_square;
+} fl_points;
+
+/* Products of x and y, which become distances, or with `slope`, the derivatives by those, factors of x - y. */
+typedef struct {
+    fl_points points;
+    void *pairs;
+    const void *slope;
+} fl_distances;
+
+/* Rows of products, and the log-sum-exp of each row and of each column. */
+typedef struct {
+    int64_t columns;
+    void *pairs;
+    const void *rows_lse, *columns_lse;
+    double scale;
+} fl_both_ways;
+
+/* What products become before a loss over pairs sees them: nothing else, |x - y|, or a factor times |x - y|^2. */
+enum { FL_PRODUCT, FL_DISTANCE, FL_SQUARE };
+
+/* A loss over pairs of embeddings, which are in the order of their labels: a stretch of anchors against all. */
+typedef struct {
+    int64_t first;              /* the first anchor's number */
+    const int64_t *begin, *end; /* of each embedding: where those of its label begin and end */
+    fl_points points;
+    void *pairs; /* anchors x embeddings: the products; if slopes are wanted, they are written over them */
+    int metric;
+    double factor;
+    double param[FL_MAX_PARAMS];
+    int slopes;
+    double *sum;     /* per anchor, of each part */
+    int64_t *terms;  /* likewise */
+    int64_t *picked; /* per anchor: the positive and the negative of a loss that picks; only these have slopes, */
+    void *factors;   /* which stand here */
+} fl_pairwise;
+
 /* losses.def names every kernel once; here it becomes enums, in isa.h the table, in _core.pyx the names. */
 enum fl_pointwise_loss {
 #define POINTWISE(name, operands, grads) FL_##name,
@@ -167,6 +208,12 @@ enum fl_sequence_loss {
     FL_SEQUENCE_COUNT
 };
 
+enum fl_pairwise_loss {
+#define PAIRWISE(name) FL_##name,
+#include "losses.def"
+    FL_PAIRWISE_COUNT
+};
+
 enum { FL_REAL32, FL_REAL64, FL_REAL_COUNT };
 enum { FL_MODE_VALUE, FL_MODE_GRAD, FL_MODE_HESS, FL_MODE_COUNT };
 
@@ -177,6 +224,8 @@ typedef struct {
     fl_tile *rowwise[FL_ROWWISE_COUNT][FL_REAL_COUNT];
     fl_tile *rowsums[FL_ROWSUMS_COUNT][FL_REAL_COUNT];
     fl_tile *sequence[FL_SEQUENCE_COUNT][FL_REAL_COUNT];
+    fl_tile *pairwise[FL_PAIRWISE_COUNT][FL_REAL_COUNT];
+    fl_tile *distances[FL_REAL_COUNT], *both_ways[FL_REAL_COUNT];
     fl_tile *labels[FL_REAL_COUNT]; /* checks the labels and adds up their weights */
     fl_tile *read, *copy;           /* the machine's limits, for benchmarks; the job is an fl_probe */
 } fl_table;
@@ -214,6 +263,14 @@ static inline int64_t fl_row_scratch(const fl_rowwise *job, int reads, int64_t r
 /* The bytes of scratch for a row with several labels: those, what each hands to the elements, and the elements. */
 static inline int64_t fl_list_scratch(const fl_rowsums *job, int64_t real_bytes) {
     return job->labels.row.data ? job->length * (8 + 8 * FL_ROW_FACTORS) + (job->length + 64) * real_bytes : 0;
+}
+
+/* Numbers that two lists of a loss over pairs take, each filled up to whole lanes. */
+static inline int64_t fl_pairwise_room(int64_t columns) { return (columns + 128) / 64 * 64; }
+
+/* The bytes of scratch: places of pairs, and both lists with their slopes. */
+static inline int64_t fl_pairwise_scratch(int64_t columns, int64_t real_bytes) {
+    return fl_pairwise_room(columns) * (8 + 2 * real_bytes);
 }
 
 /* dispatch.c: the tables of this build, best first, and whether this machine can run one. */

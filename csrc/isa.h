@@ -77,6 +77,12 @@ const fl_table FL_NAME(fl_table_, FL_ISA) = {
 #define SEQUENCE(name) {r32_##name##_tile, r64_##name##_tile},
 #include "losses.def"
     },
+    {
+#define PAIRWISE(name) {r32_##name##_tile, r64_##name##_tile},
+#include "losses.def"
+    },
+    {r32_distances_tile, r64_distances_tile},
+    {r32_both_ways_tile, r64_both_ways_tile},
     {r32_labels_tile, r64_labels_tile},
     read_tile,
     copy_tile,

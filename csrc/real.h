@@ -35,6 +35,13 @@ FL_INLINE real R(times)(real weight, real x) { return weight == 0 ? 0 : weight *
 FL_INLINE real R(weigh)(real weight, real x) { return weight == 0 ? (x == x ? 0 : x) : weight * x; }
 /* -1, 0 or 1; a NaN stays one. */
 FL_INLINE real R(sign)(real x) { return x > 0 ? 1 : (x < 0 ? -1 : x); }
+FL_INLINE real R(sqrt)(real x) {
+#if REAL_BITS == 32
+    return sqrtf(x);
+#else
+    return sqrt(x);
+#endif
+}
 /* y, but NaN where x is. */
 FL_INLINE real R(with_nan)(real x, real y) { return x == x ? y : x; }
 

@@ -26,6 +26,15 @@ from .evaluation import Evaluation
 from .focal import focal_loss
 from .likelihood import gamma_nll_loss, gaussian_nll_loss, kl_div, poisson_nll_loss, tweedie_nll_loss
 from .margin import multi_margin_loss, multilabel_margin_loss, multilabel_soft_margin_loss
+from .metric import (
+    batch_all_triplet_loss,
+    batch_hard_triplet_loss,
+    batch_semihard_triplet_loss,
+    circle_loss,
+    contrastive_loss,
+    nt_xent_loss,
+    supcon_loss,
+)
 from .overlap import dice_loss, tversky_loss
 from .regression import (
     huber_loss,
@@ -51,6 +60,13 @@ from .softmax import Score, log_softmax, logsumexp, score, softmax
 from .threads import get_num_threads, num_threads, set_num_threads
 
 __all__ = [
+    "supcon_loss",
+    "nt_xent_loss",
+    "contrastive_loss",
+    "circle_loss",
+    "batch_semihard_triplet_loss",
+    "batch_hard_triplet_loss",
+    "batch_all_triplet_loss",
     "Evaluation",
     "Score",
     "__version__",

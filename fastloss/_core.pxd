@@ -7,6 +7,7 @@ cdef extern from "fastloss.h" nogil:
         FL_MAX_DIM, FL_MAX_OPERANDS, FL_MAX_GRADS, FL_MAX_PARAMS, FL_ROW_OPERANDS, FL_TILE, FL_NARROW
         FL_F32, FL_F64, FL_F16, FL_BF16, FL_I8, FL_U8, FL_I16, FL_U16, FL_I32, FL_U32, FL_I64, FL_U64
         FL_MODE_VALUE, FL_MODE_GRAD, FL_MODE_HESS, FL_PICKED
+        FL_PAIR_PARTS, FL_PRODUCT, FL_DISTANCE, FL_SQUARE
 
     ctypedef struct fl_array:
         char *data
@@ -94,12 +95,49 @@ cdef extern from "fastloss.h" nogil:
         void *value
         fl_series grad
 
+    ctypedef struct fl_points:
+        int64_t columns, width
+        const void *x
+        const void *y
+        const void *x_square
+        const void *y_square
+
+    ctypedef struct fl_distances:
+        fl_points points
+        void *pairs
+        const void *slope
+
+    ctypedef struct fl_both_ways:
+        int64_t columns
+        void *pairs
+        const void *rows_lse
+        const void *columns_lse
+        double scale
+
+    ctypedef struct fl_pairwise:
+        int64_t first
+        const int64_t *begin
+        const int64_t *end
+        fl_points points
+        void *pairs
+        int metric
+        double factor
+        double *param
+        int slopes
+        double *sum
+        int64_t *terms
+        int64_t *picked
+        void *factors
+
     ctypedef struct fl_table:
         const char *name
         fl_tile *pointwise[1][3][2]
         fl_tile *rowwise[1][2]
         fl_tile *rowsums[1][2]
         fl_tile *sequence[1][2]
+        fl_tile *pairwise[1][2]
+        fl_tile *distances[2]
+        fl_tile *both_ways[2]
         fl_tile *labels[2]
         fl_tile *read
         fl_tile *copy
@@ -112,6 +150,7 @@ cdef extern from "fastloss.h" nogil:
     int fl_can_thread()
     int fl_max_threads()
     int64_t fl_row_scratch(const fl_rowwise *, int, int64_t)
+    int64_t fl_pairwise_scratch(int64_t, int64_t)
     int64_t fl_list_scratch(const fl_rowsums *, int64_t)
     int fl_run(const fl_work *, fl_partial *)
     int fl_table_count()

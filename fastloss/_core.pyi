@@ -10,6 +10,11 @@ POINTWISE: dict[str, int]
 ROWWISE: dict[str, int]
 ROWSUMS: dict[str, int]
 SEQUENCE: dict[str, int]
+PAIRWISE: dict[str, int]
+PRODUCT: int
+DISTANCE: int
+SQUARE: int
+PAIR_PARTS: int
 TILE: int
 NARROW: int
 COMPILER: str
@@ -94,5 +99,37 @@ def sequences(
     grad: Array | None,
     threads: int,
 ) -> tuple[float, int]: ...
+def pairwise(
+    loss: int,
+    wide: bool,
+    first: int,
+    begin: Array,
+    end: Array,
+    embeddings: Array,
+    squares: Array | None,
+    pairs: Array,
+    metric: int,
+    factor: float,
+    params: tuple[float, ...],
+    slopes: bool,
+    sums: Array,
+    terms: Array,
+    picked: Array,
+    factors: Array,
+    threads: int,
+) -> None: ...
+def distances(
+    wide: bool,
+    x: Array,
+    y: Array,
+    x_square: Array,
+    y_square: Array,
+    pairs: Array,
+    slope: Array | None,
+    threads: int,
+) -> None: ...
+def both_ways(
+    wide: bool, pairs: Array, rows_lse: Array, columns_lse: Array, scale: float, threads: int
+) -> None: ...
 def read_probe(array: Array, threads: int = 0) -> float: ...
 def copy_probe(source: Array, to: Array, threads: int = 0) -> None: ...

@@ -30,6 +30,10 @@ cdef extern from *:
     static const char *fl_sequence_names[] = {
     #include "losses.def"
     0};
+    #define PAIRWISE(name) #name,
+    static const char *fl_pairwise_names[] = {
+    #include "losses.def"
+    0};
     #define POINTWISE(name, operands, grads) operands,
     static int fl_pointwise_operands[] = {
     #include "losses.def"
@@ -61,6 +65,7 @@ cdef extern from *:
     const char **fl_rowwise_names
     const char **fl_rowsums_names
     const char **fl_sequence_names
+    const char **fl_pairwise_names
     int *fl_pointwise_operands
     int *fl_rowsums_operands
     int *fl_rowwise_reads
@@ -81,6 +86,7 @@ POINTWISE = _names(fl_pointwise_names)
 ROWWISE = _names(fl_rowwise_names)
 ROWSUMS = _names(fl_rowsums_names)
 SEQUENCE = _names(fl_sequence_names)
+PAIRWISE = _names(fl_pairwise_names)
 TILE = FL_TILE
 NARROW = FL_NARROW
 COMPILER = FL_COMPILER.decode()
@@ -443,6 +449,9 @@ def sequences(int loss, bint wide, cnp.ndarray input, cnp.ndarray target, cnp.nd
         i = fl_run(&work, &total)
     check(i)
     return total.sum, total.bad
+
+
+include "_pairs.pxi"
 
 
 def read_probe(cnp.ndarray array not None, int threads=0):

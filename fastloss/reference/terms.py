@@ -28,6 +28,8 @@ class Terms(NamedTuple):
     """What "mean" multiplies each sample by first, where that is not 1."""
     batch: float = float("nan")
     """What "batchmean" divides the sum by, where there is that."""
+    parts: tuple[Terms, ...] = ()
+    """Where there are any, each is reduced by itself, and the loss is their sum."""
 
 
 class Reference:
@@ -50,6 +52,11 @@ class Reference:
     def value_and_grad(self, *args: Any, reduction: str | None = None, **kwargs: Any) -> tuple[Any, Derivative]:
         """The value and its gradient; with ``reduction="none"`` the gradient of the sum."""
         terms = self.terms(*args, **kwargs)
+        parts = [self._grads(part, reduction) for part in terms.parts or (terms,)]
+        grads = tuple(sum(part, np.zeros(1)) for part in zip(*parts, strict=True)) if terms.parts else parts[0]
+        return self._value(terms, reduction), grads[0] if len(grads) == 1 else grads
+
+    def _grads(self, terms: Terms, reduction: str | None) -> tuple[Array, ...]:
         grads = terms.grads
         if (reduction or self._reduction) == "mean":
             if terms.factor is not None:
@@ -57,7 +64,7 @@ class Reference:
             grads = tuple(_over(grad, terms.denominator) for grad in grads)
         elif reduction == "batchmean":
             grads = tuple(_over(grad, terms.batch) for grad in grads)
-        return self._value(terms, reduction), grads[0] if len(grads) == 1 else grads
+        return grads
 
     def grad_hess(self, *args: Any, **kwargs: Any) -> tuple[Derivative, Array]:
         """Gradient and diagonal Hessian of the sum."""
@@ -75,6 +82,8 @@ class Reference:
         return terms
 
     def _value(self, terms: Terms, reduction: str | None) -> Any:
+        if terms.parts:
+            return sum(self._value(part, reduction) for part in terms.parts)
         reduction = reduction or self._reduction
         if reduction == "none":
             return terms.value

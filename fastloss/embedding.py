@@ -1,0 +1,75 @@
+"""What losses over embeddings share: matrices taken in, rows of norm 1, stretches of products that stay in the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from . import arrays
+from .arrays import Array
+
+__all__ = ["BUFFER", "from_unit", "matrix", "stretches", "temperature", "unit"]
+
+BUFFER = 1 << 23
+"""Numbers of a stretch of products: enough rows for BLAS to work well, few enough to stay in the cache."""
+_LEAST, _MOST = 32, 1024
+
+
+def matrix(value: object, loss: str, name: str) -> Array:
+    """One embedding a row: floating, two axes, at least one number to a row."""
+    found = arrays.floating(value, loss, name)
+    if found.ndim != 2:
+        raise ValueError(f"{loss}: {name} must be (embeddings, width), has shape {found.shape}")
+    if found.shape[1] == 0:
+        raise ValueError(f"{loss}: {name} has no numbers in a row (shape {found.shape})")
+    return found
+
+
+def same_width(named: list[tuple[str, Array]], loss: str) -> None:
+    """Refuse matrices whose rows differ in length."""
+    (first, model), *others = named
+    for name, found in others:
+        if found.shape[-1] != model.shape[-1]:
+            raise ValueError(
+                f"{loss}: {name} must have rows of {model.shape[-1]} numbers as {first}, has shape {found.shape}"
+            )
+
+
+def temperature(value: object, loss: str) -> float:
+    """A temperature: above 0."""
+    found = arrays.number(value, loss, "temperature")
+    if not 1 / arrays.LARGEST <= found <= arrays.LARGEST:
+        raise ValueError(f"{loss}: temperature must be positive, got {value!r}")
+    return found
+
+
+def stretches(rows: int, columns: int) -> Iterator[slice]:
+    """The rows, a stretch at a time. How long those are depends on the columns alone."""
+    height = min(max(BUFFER // max(columns, 1), _LEAST), _MOST)
+    for first in range(0, rows, height):
+        yield slice(first, min(first + height, rows))
+
+
+def room(rows: int, columns: int, dtype: np.dtype) -> Array:
+    """A buffer for the longest stretch."""
+    return np.empty((max((each.stop - each.start for each in stretches(rows, columns)), default=0), columns), dtype)
+
+
+def squares(x: Array) -> Array:
+    """The squared norm of every row, in float64."""
+    return np.einsum("...j,...j->...", x, x, dtype=np.float64)
+
+
+def unit(x: Array) -> tuple[Array, Array]:
+    """Rows divided by their norms, and what they were multiplied by; rows of zeros stay."""
+    norm = np.sqrt(squares(x))[..., None]
+    inverse = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm != 0)
+    return np.multiply(x, inverse, out=np.empty_like(x), casting="same_kind"), inverse
+
+
+def from_unit(grad: Array, unit: Array, inverse: Array) -> None:
+    """Turn the gradient by rows of norm 1 into that by the rows they came from, in place: (g - u (u g)) / norm."""
+    along = np.einsum("...j,...j->...", unit, grad, dtype=np.float64)[..., None]
+    grad -= np.multiply(unit, along, out=np.empty_like(unit), casting="same_kind")
+    np.multiply(grad, inverse, out=grad, casting="same_kind")
