@@ -26,6 +26,7 @@ from .evaluation import Evaluation
 from .focal import focal_loss
 from .likelihood import gamma_nll_loss, gaussian_nll_loss, kl_div, poisson_nll_loss, tweedie_nll_loss
 from .margin import multi_margin_loss, multilabel_margin_loss, multilabel_soft_margin_loss
+from .matching import clip_loss, info_nce_loss, siglip_loss
 from .metric import (
     batch_all_triplet_loss,
     batch_hard_triplet_loss,
@@ -60,6 +61,9 @@ from .softmax import Score, log_softmax, logsumexp, score, softmax
 from .threads import get_num_threads, num_threads, set_num_threads
 
 __all__ = [
+    "siglip_loss",
+    "info_nce_loss",
+    "clip_loss",
     "supcon_loss",
     "nt_xent_loss",
     "contrastive_loss",
