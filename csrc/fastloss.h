@@ -149,11 +149,10 @@ typedef struct {
     const void *x, *y, *x_square, *y_square;
 } fl_points;
 
-/* Products of x and y, which become distances, or with `slope`, the derivatives by those, factors of x - y. */
+/* Products of x and y, which become distances. */
 typedef struct {
     fl_points points;
     void *pairs;
-    const void *slope;
 } fl_distances;
 
 /* Rows of products, and the log-sum-exp of each row and of each column. */

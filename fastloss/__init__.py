@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from ._version import __version__
 from .binary import binary_cross_entropy, binary_cross_entropy_with_logits, sigmoid_focal_loss
+from .cdist import cdist, pdist
 from .config import config, show_config
 from .ctc import ctc_loss
 from .distance import (
@@ -61,22 +62,19 @@ from .softmax import Score, log_softmax, logsumexp, score, softmax
 from .threads import get_num_threads, num_threads, set_num_threads
 
 __all__ = [
-    "siglip_loss",
-    "info_nce_loss",
-    "clip_loss",
-    "supcon_loss",
-    "nt_xent_loss",
-    "contrastive_loss",
-    "circle_loss",
-    "batch_semihard_triplet_loss",
-    "batch_hard_triplet_loss",
-    "batch_all_triplet_loss",
     "Evaluation",
     "Score",
     "__version__",
+    "batch_all_triplet_loss",
+    "batch_hard_triplet_loss",
+    "batch_semihard_triplet_loss",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "cdist",
+    "circle_loss",
+    "clip_loss",
     "config",
+    "contrastive_loss",
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
@@ -91,6 +89,7 @@ __all__ = [
     "hinge_embedding_loss",
     "hinge_loss",
     "huber_loss",
+    "info_nce_loss",
     "js_div_with_logits",
     "kl_div",
     "kl_div_with_logits",
@@ -106,8 +105,10 @@ __all__ = [
     "multilabel_margin_loss",
     "multilabel_soft_margin_loss",
     "nll_loss",
+    "nt_xent_loss",
     "num_threads",
     "pairwise_distance",
+    "pdist",
     "perplexity",
     "poisson_nll_loss",
     "quantile_loss",
@@ -116,11 +117,13 @@ __all__ = [
     "selective_log_softmax",
     "set_num_threads",
     "show_config",
+    "siglip_loss",
     "sigmoid_focal_loss",
     "smooth_l1_loss",
     "soft_margin_loss",
     "softmax",
     "squared_hinge_loss",
+    "supcon_loss",
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
     "tversky_loss",

@@ -105,7 +105,6 @@ cdef extern from "fastloss.h" nogil:
     ctypedef struct fl_distances:
         fl_points points
         void *pairs
-        const void *slope
 
     ctypedef struct fl_both_ways:
         int64_t columns

@@ -51,13 +51,12 @@ def pairwise(int loss, bint wide, int64_t first, cnp.ndarray begin, cnp.ndarray 
 
 
 def distances(bint wide, cnp.ndarray x, cnp.ndarray y, cnp.ndarray x_square, cnp.ndarray y_square, cnp.ndarray pairs,
-              slope, int threads):
-    """Make products of `x` and `y` their distances; with `slope`, derivatives by those, factors of x - y."""
+              int threads):
+    """Make products of `x` and `y` their distances."""
     cdef fl_distances job
     cdef fl_work work
     describe_points(&job.points, x, y, x_square, y_square, pairs.shape[1])
     job.pairs = cnp.PyArray_DATA(pairs)
-    job.slope = NULL if slope is None else cnp.PyArray_DATA(slope)
     work.tile, work.job = table.distances[wide], &job
     work.scratch = 8 * pairs.shape[1]
     run_rows(&work, pairs.shape[0], pairs.shape[1], threads)

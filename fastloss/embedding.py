@@ -1,4 +1,4 @@
-"""What losses over embeddings share: matrices taken in, rows of norm 1, stretches of products that stay in the cache."""
+"""What losses over embeddings share: matrices, rows of norm 1, stretches of products that stay in the cache."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["BUFFER", "from_unit", "matrix", "stretches", "temperature", "unit"]
 
 BUFFER = 1 << 23
 """Numbers of a stretch of products: enough rows for BLAS to work well, few enough to stay in the cache."""
-_LEAST, _MOST = 32, 1024
+_MOST = 1024
 
 
 def matrix(value: object, loss: str, name: str) -> Array:
@@ -44,9 +44,9 @@ def temperature(value: object, loss: str) -> float:
     return found
 
 
-def stretches(rows: int, columns: int) -> Iterator[slice]:
+def stretches(rows: int, columns: int, least: int = 32) -> Iterator[slice]:
     """The rows, a stretch at a time. How long those are depends on the columns alone."""
-    height = min(max(BUFFER // max(columns, 1), _LEAST), _MOST)
+    height = min(max(BUFFER // max(columns, 1), least), _MOST)
     for first in range(0, rows, height):
         yield slice(first, min(first + height, rows))
 
@@ -58,7 +58,8 @@ def room(rows: int, columns: int, dtype: np.dtype) -> Array:
 
 def squares(x: Array) -> Array:
     """The squared norm of every row, in float64."""
-    return np.einsum("...j,...j->...", x, x, dtype=np.float64)
+    found: Array = np.einsum("...j,...j->...", x, x, dtype=np.float64)
+    return found
 
 
 def unit(x: Array) -> tuple[Array, Array]:

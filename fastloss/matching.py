@@ -29,9 +29,9 @@ def info_nce_loss(
 ) -> Declaration:
     r"""Cross entropy of picking each query's positive among candidates.
 
-    Per query :math:`-\log \frac{e^{s(q, p) / \tau}}{\sum_c e^{s(q, c) / \tau}}`. The candidates `c` are all positives and
-    all hard negatives of the batch, as in DPR and in sentence-transformers' MultipleNegativesRankingLoss; without
-    `in_batch` the query's own positive and its own negatives.
+    Per query :math:`-\log \frac{e^{s(q, p) / \tau}}{\sum_c e^{s(q, c) / \tau}}`. The candidates `c` are all
+    positives and all hard negatives of the batch, as in DPR and in sentence-transformers' MultipleNegativesRankingLoss;
+    without `in_batch` the query's own positive and its own negatives.
 
     Parameters
     ----------
@@ -69,8 +69,8 @@ def info_nce_loss(
 
     Notes
     -----
-    Takes memory for some stretches of rows of the similarities, never for all of them. `value_and_grad` gives the gradient
-    by `query`, by `positive`, and where there are any by `negatives`. A row of zeros has the cosine 0 with every other,
+    Takes memory for some rows of the similarities, never for all of them. `value_and_grad` gives the gradient by
+    `query`, by `positive`, and where there are any by `negatives`. A row of zeros has the cosine 0 with every other,
     and gradient 0.
 
     References
@@ -87,7 +87,10 @@ def info_nce_loss(
     0.479726...
     """
     name = "info_nce_loss"
-    sides = [("query", embedding.matrix(query, name, "query")), ("positive", embedding.matrix(positive, name, "positive"))]
+    sides = [
+        ("query", embedding.matrix(query, name, "query")),
+        ("positive", embedding.matrix(positive, name, "positive")),
+    ]
     if similarity not in ("cosine", "dot"):
         raise ValueError(f'{name}: similarity must be "cosine" or "dot", got {similarity!r}')
     if negatives is not None:
@@ -140,8 +143,8 @@ def clip_loss(image: ArrayLike, text: ArrayLike, scale: ArrayLike, *, reduction:
 
     Notes
     -----
-    Takes memory for some stretches of rows of the similarities, never for all of them. `value_and_grad` gives the gradient
-    by `image`, `text` and `scale`.
+    Takes memory for some rows of the similarities, never for all of them. `value_and_grad` gives the gradient by
+    `image`, `text` and `scale`.
 
     References
     ----------
@@ -158,7 +161,7 @@ def clip_loss(image: ArrayLike, text: ArrayLike, scale: ArrayLike, *, reduction:
     name = "clip_loss"
     factor = _scalar(scale, name, "scale")
     return Matching(
-        name, softmax_both_ways, _pair(name, image, text), reduction=reduction, scale=float(factor),
+        name, softmax_both_ways, _pair(name, image=image, text=text), reduction=reduction, scale=float(factor),
         scalars=[("scale", factor)],
     )  # fmt: skip
 
@@ -199,8 +202,8 @@ def siglip_loss(
 
     Notes
     -----
-    Takes memory for some stretches of rows of the similarities, never for all of them. `value_and_grad` gives the gradient
-    by `image`, `text`, `scale` and `bias`.
+    Takes memory for some rows of the similarities, never for all of them. `value_and_grad` gives the gradient by
+    `image`, `text`, `scale` and `bias`.
 
     References
     ----------
@@ -217,13 +220,13 @@ def siglip_loss(
     name = "siglip_loss"
     factor, term = _scalar(scale, name, "scale"), _scalar(bias, name, "bias")
     return Matching(
-        name, pairwise_sigmoid, _pair(name, image, text), reduction=reduction, scale=float(factor), bias=float(term),
-        scalars=[("scale", factor), ("bias", term)],
+        name, pairwise_sigmoid, _pair(name, image=image, text=text), reduction=reduction, scale=float(factor),
+        bias=float(term), scalars=[("scale", factor), ("bias", term)],
     )  # fmt: skip
 
 
-def _pair(name: str, image: Any, text: Any) -> list[tuple[str, Array]]:
-    return [("image", embedding.matrix(image, name, "image")), ("text", embedding.matrix(text, name, "text"))]
+def _pair(loss: str, **sides: Any) -> list[tuple[str, Array]]:
+    return [(name, embedding.matrix(value, loss, name)) for name, value in sides.items()]
 
 
 def _scalar(value: Any, loss: str, name: str) -> Array:

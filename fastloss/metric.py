@@ -50,15 +50,15 @@ def batch_all_triplet_loss(
 ) -> Declaration:
     r"""Triplet loss of every triplet in a batch.
 
-    Per anchor :math:`\sum_{p} \sum_{n} \max(0, d_{ap} - d_{an} + m)` over the embeddings `p` with the anchor's label and
-    `n` with others; with `soft_margin` :math:`\log(1 + e^{d_{ap} - d_{an}})` in the place of the maximum.
+    Per anchor :math:`\sum_{p} \sum_{n} \max(0, d_{ap} - d_{an} + m)` over the embeddings `p` with the anchor's
+    label and `n` with others; with `soft_margin` :math:`\log(1 + e^{d_{ap} - d_{an}})` in the place of the maximum.
 
     Parameters
     ----------
     embeddings : array_like
         Floating, ``(N, D)``.
     labels : array_like of shape (N,)
-        Of any integer dtype. One number n says that the embeddings are n views of N / n samples, one view after another.
+        Of any integer dtype. One number n: the embeddings are n views of N / n samples, one view after another.
     margin : float
         How much farther a negative should be than a positive.
     metric : {"euclidean", "squared", "cosine"}
@@ -127,7 +127,7 @@ def batch_hard_triplet_loss(
     embeddings : array_like
         Floating, ``(N, D)``.
     labels : array_like of shape (N,)
-        Of any integer dtype. One number n says that the embeddings are n views of N / n samples, one view after another.
+        Of any integer dtype. One number n: the embeddings are n views of N / n samples, one view after another.
     margin : float
         How much farther the negative should be than the positive.
     metric : {"euclidean", "squared", "cosine"}
@@ -193,7 +193,7 @@ def batch_semihard_triplet_loss(
     embeddings : array_like
         Floating, ``(N, D)``.
     labels : array_like of shape (N,)
-        Of any integer dtype. One number n says that the embeddings are n views of N / n samples, one view after another.
+        Of any integer dtype. One number n: the embeddings are n views of N / n samples, one view after another.
     margin : float
         How much farther the negative should be than the positive.
     metric : {"euclidean", "squared", "cosine"}
@@ -260,7 +260,7 @@ def contrastive_loss(
     embeddings : array_like
         Floating, ``(N, D)``.
     labels : array_like of shape (N,)
-        Of any integer dtype. One number n says that the embeddings are n views of N / n samples, one view after another.
+        Of any integer dtype. One number n: the embeddings are n views of N / n samples, one view after another.
     pos_margin, neg_margin : float
         From which distance on a pair of one label counts, and up to which another does.
     metric : {"euclidean", "squared", "cosine"}
@@ -315,16 +315,16 @@ def circle_loss(
 ) -> Declaration:
     r"""Circle loss: similarities pushed to 1 and 0, each the harder the farther it is from there.
 
-    Per anchor :math:`\log(1 + \sum_n e^{\gamma [s_{an} + m]_+ (s_{an} - m)} \sum_p e^{-\gamma [1 + m - s_{ap}]_+ (s_{ap} - 1 + m)})`
-    with the cosines `s`; the factors :math:`[\cdot]_+` are constants to the gradient, as in the paper. Anchors without
-    positive or without negative are left out.
+    Per anchor :math:`\log(1 + \sum_n e^{\gamma a_n (s_n - m)} \sum_p e^{-\gamma a_p (s_p - 1 + m)})` with the
+    cosines `s` and :math:`a_n = \max(0, s_n + m)`, :math:`a_p = \max(0, 1 + m - s_p)`, which are constants to the
+    gradient, as in the paper. Anchors without positive or without negative are left out.
 
     Parameters
     ----------
     embeddings : array_like
         Floating, ``(N, D)``.
     labels : array_like of shape (N,)
-        Of any integer dtype. One number n says that the embeddings are n views of N / n samples, one view after another.
+        Of any integer dtype. One number n: the embeddings are n views of N / n samples, one view after another.
     m : float
         The relaxation of both aims.
     gamma : float
@@ -374,14 +374,15 @@ def nt_xent_loss(
 ) -> Declaration:
     r"""Normalized temperature-scaled cross entropy: every positive against the anchor's negatives.
 
-    Per anchor :math:`-\sum_p \log \frac{e^{s_{ap}/\tau}}{e^{s_{ap}/\tau} + \sum_n e^{s_{an}/\tau}}` with the cosines `s`.
+    Per anchor :math:`-\sum_p \log \frac{e^{s_{ap}/\tau}}{e^{s_{ap}/\tau} + \sum_n e^{s_{an}/\tau}}` with the
+    cosines `s`.
 
     Parameters
     ----------
     embeddings : array_like
         Floating, ``(N, D)``.
     labels : array_like of shape (N,) or int
-        Of any integer dtype. One number n says that the embeddings are n views of N / n samples, one view after another:
+        Of any integer dtype. One number n: the embeddings are n views of N / n samples, one view after another:
         2 is SimCLR's batch.
     temperature : float
         Above 0.
@@ -407,7 +408,8 @@ def nt_xent_loss(
 
     Notes
     -----
-    Memory and NaN as for :func:`batch_all_triplet_loss`. A row of zeros has the cosine 0 with every other, and gradient 0.
+    Memory and NaN as for :func:`batch_all_triplet_loss`. A row of zeros has the cosine 0 with every other, and
+    gradient 0.
 
     References
     ----------
@@ -430,15 +432,15 @@ def supcon_loss(
 ) -> Declaration:
     r"""Supervised contrastive loss: the positives' mean log-probability among all other embeddings.
 
-    Per anchor :math:`-\frac{1}{P} \sum_p \log \frac{e^{s_{ap}/\tau}}{\sum_{j \ne a} e^{s_{aj}/\tau}}` with the cosines `s`
-    and the number `P` of positives. Anchors without positives are left out.
+    Per anchor :math:`-\frac{1}{P} \sum_p \log \frac{e^{s_{ap}/\tau}}{\sum_{j \ne a} e^{s_{aj}/\tau}}` with the
+    cosines `s` and the number `P` of positives. Anchors without positives are left out.
 
     Parameters
     ----------
     embeddings : array_like
         Floating, ``(N, D)``.
     labels : array_like of shape (N,) or int
-        Of any integer dtype. One number n says that the embeddings are n views of N / n samples, one view after another.
+        Of any integer dtype. One number n: the embeddings are n views of N / n samples, one view after another.
     temperature : float
         Above 0.
     reduction : {"mean", "sum", "none"}
@@ -462,7 +464,8 @@ def supcon_loss(
 
     Notes
     -----
-    Memory and NaN as for :func:`batch_all_triplet_loss`. A row of zeros has the cosine 0 with every other, and gradient 0.
+    Memory and NaN as for :func:`batch_all_triplet_loss`. A row of zeros has the cosine 0 with every other, and
+    gradient 0.
 
     References
     ----------

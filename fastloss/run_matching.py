@@ -1,7 +1,7 @@
 """How losses are run that match every row of a batch with its own among candidates.
 
-BLAS makes the similarities of a stretch of rows with all candidates; the kernels of rows of classes, to which a row's own
-candidate is the label, consume them in place; BLAS turns the slopes into gradients.
+BLAS makes the similarities of a stretch of rows with all candidates; the kernels of rows of classes, to which a row's
+own candidate is the label, consume them in place; BLAS turns the slopes into gradients.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ __all__ = ["Matching", "OwnCandidates", "pairwise_sigmoid", "softmax_both_ways",
 class Sides:
     """Rows and candidates whose products are the similarities, and the gradients by both.
 
-    `factor` is what slopes are multiplied by, None where they are not wanted; `each` says whether the loss of every row is
-    wanted, and not only their sum.
+    `factor` is what slopes are multiplied by, None where they are not wanted; `each` says whether the loss of every row
+    is wanted, and not only their sum.
     """
 
     def __init__(self, loss: str, rows: Array, candidates: Array, factor: float | None, each: bool) -> None:
@@ -75,9 +75,7 @@ def softmax_both_ways(sides: Sides) -> Array:
         by_row[rows] = Rowwise(sides.loss, "cross_entropy", pairs, -1, reduction="none", label=label).value()
         # A column's share of this stretch, e^(s - s of its own): where its own is here, without cancellation.
         share = Rowwise(sides.loss, "logsumexp", pairs[:, :count], 0, reduction="none").value() - likely
-        block = Rowwise(
-            sides.loss, "cross_entropy", pairs[:, rows], 0, reduction="none", label=label - rows.start
-        )
+        block = Rowwise(sides.loss, "cross_entropy", pairs[:, rows], 0, reduction="none", label=label - rows.start)
         share[rows] = block.value()
         np.logaddexp(by_column, share, out=by_column)
     if sides.slopes:
@@ -275,9 +273,7 @@ class OwnCandidates(_Reduced):
         left = query * query.dtype.type(self.scale)
         pairs = np.matmul(candidates, left[:, :, None])[:, :, 0]
         value = np.empty(len(pairs), pairs.dtype)
-        call = Rowwise(
-            self.loss, "cross_entropy", pairs, -1, reduction="none", label=np.zeros(len(pairs), np.int8)
-        )
+        call = Rowwise(self.loss, "cross_entropy", pairs, -1, reduction="none", label=np.zeros(len(pairs), np.int8))
         call._run(call.code, self._factor(), value=value, grad=None if written is None else pairs)
         if written is not None:
             by_query = np.matmul(pairs[:, None], candidates)[:, 0] * query.dtype.type(self.scale)

@@ -1,7 +1,7 @@
 """How a declared loss over the pairs of a batch is run, in memory that grows with the batch and not with its square.
 
-BLAS makes the products of a stretch of embeddings with all of them; a kernel turns each row into a loss and into slopes,
-in place; BLAS turns those into the gradient.
+BLAS makes the products of a stretch of embeddings with all of them; a kernel turns each row into a loss and into
+slopes, in place; BLAS turns those into the gradient.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ METRICS = {
     "squared": (_core.SQUARE, 1.0, False),
     "cosine": (_core.SQUARE, 0.5, True),
 }
-"""What products become (1 - cos is half the squared distance of rows of norm 1), and whether those are of rows of norm 1."""
+"""What products become, times what, and whether of rows of norm 1: 1 - cos is half a squared distance of those."""
 
 
 class Pairwise:
@@ -105,9 +105,7 @@ class Pairwise:
             return np.arange(count) % (count // int(labels) or 1)
         found = arrays.labels(labels, self.loss, "labels")
         if found.shape != (count,):
-            raise ValueError(
-                f"{self.loss}: labels must have shape ({count},), one per embedding, has {found.shape}"
-            )
+            raise ValueError(f"{self.loss}: labels must have shape ({count},), one per embedding, has {found.shape}")
         codes: Array = np.unique(found, return_inverse=True)[1].reshape(count)
         return codes
 
@@ -180,7 +178,7 @@ class Pairwise:
 class _Gradient:
     """The gradient by embeddings e from the slopes G of their products: G e / T and its transpose's.
 
-    Of distances G holds factors of e_i - e_j, so that a column of ones beside e brings the sums of G's rows and columns.
+    Of distances G holds factors of e_i - e_j: a column of ones beside e brings the sums of G's rows and columns.
     """
 
     def __init__(self, points: Array, left: Array, distances: bool) -> None:
@@ -199,7 +197,9 @@ class _Gradient:
         """All of it."""
         if not self.distances:
             return self.sum
-        grad = np.multiply(self.sum[:, -1:], self.points, out=self.part.reshape(-1)[: self.points.size].reshape(self.points.shape))
+        grad = np.multiply(
+            self.sum[:, -1:], self.points, out=self.part.reshape(-1)[: self.points.size].reshape(self.points.shape)
+        )
         grad -= self.sum[:, :-1]
         return grad
 

@@ -61,13 +61,6 @@ FL_INLINE void R(distances)(const fl_points *points, int64_t row, real *pairs, i
     }
 }
 
-/* Derivatives by distances become factors of x - y: w = slope / distance; of no distance the slope is 0. */
-FL_INLINE void R(slopes_to_factors)(real *to, const real *slope, const real *distance, int64_t n) {
-    FL_SIMD
-    for (int64_t i = 0; i < n; i++)
-        to[i] = distance[i] == 0 ? 0 : slope[i] / distance[i];
-}
-
 static void R(distances_tile)(const void *work, int64_t first, int64_t count, fl_partial *partial, void *scratch) {
     const fl_distances *job = (const fl_distances *)work;
     const int64_t n = job->points.columns;
@@ -75,8 +68,6 @@ static void R(distances_tile)(const void *work, int64_t first, int64_t count, fl
     for (int64_t i = first; i < first + count; i++) {
         real *pairs = (real *)job->pairs + i * n;
         R(distances)(&job->points, i, pairs, 1, 1, (int64_t *)scratch);
-        if (job->slope)
-            R(slopes_to_factors)(pairs, (const real *)job->slope + i * n, pairs, n);
     }
 }
 

@@ -10,6 +10,13 @@ FL_INLINE void R(pairwise_room)(const fl_pairwise *job, char *scratch, int64_t *
     *slope = *x + n;
 }
 
+/* Derivatives by distances become factors of x - y: w = slope / distance; of no distance the slope is 0. */
+FL_INLINE void R(slopes_to_factors)(real *to, const real *slope, const real *distance, int64_t n) {
+    FL_SIMD
+    for (int64_t i = 0; i < n; i++)
+        to[i] = distance[i] == 0 ? 0 : slope[i] / distance[i];
+}
+
 FL_INLINE void R(put)(const fl_pairwise *job, real *to, const R(list) *list, int64_t from, int64_t n) {
     if (job->metric == FL_DISTANCE) {
         R(slopes_to_factors)(to, list->slope + from, list->x + from, n);

@@ -5,14 +5,40 @@ Short enough to check against the formula by eye, accurate to a few rounding err
 
 from __future__ import annotations
 
-from . import binary, ctc, distance, divergence, likelihood, margin, matching, metric, overlap, regression, rowwise, signed
+from . import (
+    binary,
+    ctc,
+    distance,
+    divergence,
+    likelihood,
+    margin,
+    matching,
+    metric,
+    overlap,
+    regression,
+    rowwise,
+    signed,
+)
 from .terms import Reference, Terms
 
 __all__ = ["REFERENCES", "Reference", "Terms", "get"]
 
 REFERENCES: dict[str, Reference] = {
     name: member
-    for module in (regression, likelihood, binary, signed, rowwise, divergence, distance, margin, overlap, ctc, metric, matching)
+    for module in (
+        regression,
+        likelihood,
+        binary,
+        signed,
+        rowwise,
+        divergence,
+        distance,
+        margin,
+        overlap,
+        ctc,
+        metric,
+        matching,
+    )
     for name, member in vars(module).items()
     if isinstance(member, Reference)
 }

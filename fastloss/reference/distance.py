@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .terms import Array, Terms, as_float64, reference, sum_to
+from .terms import Array, Terms, as_float64, quotient, reference, sum_to
 
 
 @reference("none")
@@ -19,9 +19,9 @@ def cosine_similarity(x1: Any, x2: Any, axis: int = -1, eps: float = 1e-8, *, gr
     x, y, g = _rows(x1, x2, axis, grad_output)
     a, b = _norm(x), _norm(y)
     m, n = np.maximum(a, eps), np.maximum(b, eps)
-    cosine = _quotient(_sum(x * y), m * n)
-    by_x = _quotient(y, m * n) - cosine * _quotient(x, m * a)
-    by_y = _quotient(x, m * n) - cosine * _quotient(y, n * b)
+    cosine = quotient(_sum(x * y), m * n)
+    by_x = quotient(y, m * n) - cosine * quotient(x, m * a)
+    by_y = quotient(x, m * n) - cosine * quotient(y, n * b)
     return Terms(cosine[..., 0], (_back(g * by_x, x1, axis), _back(g * by_y, x2, axis)))
 
 
@@ -38,7 +38,7 @@ def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float =
     a, b, dot = _sum(x * x) + e, _sum(y * y) + e, _sum(x * y)
     size = np.sqrt(a * b)
     cosine = dot / size
-    apart = (b - e) * _sum((x - _quotient(dot, b - e) * y) ** 2) + e * (a + b - e)
+    apart = (b - e) * _sum((x - quotient(dot, b - e) * y) ** 2) + e * (a + b - e)
     unlike = np.where(dot > 0, apart / (size * (size + dot)), 1 - cosine)
     over = cosine - margin
     value = np.where(t == 1, unlike, np.where(t == -1, np.maximum(0, over), 0 * cosine))
@@ -108,6 +108,28 @@ def triplet_margin_with_distance_loss(
     return Terms(value, tuple(grads))
 
 
+@reference("none")
+def cdist(x1: Any, x2: Any, p: float = 2.0, *, grad_output: Any = None) -> Terms:
+    """The norm of the difference of every row of one matrix and every row of another (torch)."""
+    x, y = as_float64(x1), as_float64(x2)
+    norm, slope = _p_norm(x[..., :, None, :] - y[..., None, :, :], p)
+    slope = slope * (1.0 if grad_output is None else as_float64(grad_output)[..., None])
+    return Terms(norm[..., 0], (sum_to(slope.sum(axis=-2), x.shape), sum_to(-slope.sum(axis=-3), y.shape)))
+
+
+@reference("none")
+def pdist(input: Any, p: float = 2.0, *, grad_output: Any = None) -> Terms:
+    """The norm of the difference of every row and every later one (torch)."""
+    x = as_float64(input)
+    i, j = np.triu_indices(len(x), 1)
+    norm, slope = _p_norm(x[i] - x[j], p)
+    slope = slope * (1.0 if grad_output is None else as_float64(grad_output)[:, None])
+    grad = np.zeros_like(x)
+    np.add.at(grad, i, slope)
+    np.add.at(grad, j, -slope)
+    return Terms(norm[:, 0], (grad,))
+
+
 def _triplet(distances: list[Array], margin: float, swap: bool) -> tuple[Array, tuple[Array, Array, Array]]:
     """The loss of three distances, and its slopes by them."""
     ab, ac, bc = distances
@@ -148,8 +170,3 @@ def _sum(rows: Array) -> Array:
 
 def _norm(rows: Array) -> Array:
     return np.sqrt(_sum(rows * rows))
-
-
-def _quotient(a: Array, b: Array) -> Array:
-    """``a / b`` where nothing over nothing, and anything over it, is nothing."""
-    return np.where(b == 0, 0.0, a / b)

@@ -6,20 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .terms import Array, Terms, as_float64, reference
-
-
-def _unit(x: Array, cosine: bool) -> tuple[Array, Array]:
-    """Rows divided by their norms, and those norms."""
-    norm = np.linalg.norm(x, axis=-1, keepdims=True) if cosine else np.ones((*x.shape[:-1], 1))
-    return np.divide(x, norm, out=np.zeros_like(x), where=norm != 0), norm
-
-
-def _from_unit(grad: Array, unit: Array, norm: Array, cosine: bool) -> Array:
-    if not cosine:
-        return grad
-    across = grad - unit * (unit * grad).sum(axis=-1, keepdims=True)
-    return np.divide(across, norm, out=np.zeros_like(across), where=norm != 0)
+from .terms import Array, Terms, as_float64, from_unit, reference, unit
 
 
 def _pick(s: Array, axis: int = 1) -> tuple[Array, Array]:
@@ -27,7 +14,7 @@ def _pick(s: Array, axis: int = 1) -> tuple[Array, Array]:
 
     Both by what the others have beside it: where that is little, nothing cancels.
     """
-    own = np.eye(*s.shape, dtype=bool)
+    own = np.eye(*s.shape) == 1
     count = min(s.shape)
     kept = s if axis == 1 else s[:, :count]
     above = kept - np.expand_dims(s.diagonal(), axis)
@@ -62,8 +49,9 @@ def info_nce_loss(
     """``log sum_c e^(s(q, c) / T) - s(q, p) / T``."""
     cosine, x, p = similarity == "cosine", as_float64(query), as_float64(positive)
     hard = as_float64(negatives) if negatives is not None else np.zeros((len(x), 0, x.shape[1]))
-    u, norm = _unit(x, cosine)
-    c, norms = _unit(np.concatenate([p[:, None], hard], axis=1), cosine)
+    u, c = x, np.concatenate([p[:, None], hard], axis=1)
+    if cosine:
+        (u, norm), (c, norms) = unit(u), unit(c)
     if in_batch:
         flat = np.concatenate([c[:, 0], c[:, 1:].reshape(-1, x.shape[1])])
         value, slopes = _candidates(u @ flat.T / temperature, symmetric)
@@ -76,8 +64,9 @@ def info_nce_loss(
         slopes = np.exp(above - value[:, None])
         slopes[:, 0] = -slopes[:, 1:].sum(axis=1)
         by_u, by_c = np.einsum("nk,nkd->nd", slopes, c) / temperature, slopes[:, :, None] * u[:, None] / temperature
-    by_c = _from_unit(by_c, c, norms, cosine)
-    grads = _from_unit(by_u, u, norm, cosine), by_c[:, 0], by_c[:, 1:]
+    if cosine:
+        by_u, by_c = from_unit(by_u, u, norm), from_unit(by_c, c, norms)
+    grads = by_u, by_c[:, 0], by_c[:, 1:]
     return Terms(value, grads[: 2 if negatives is None else 3])
 
 
@@ -91,7 +80,7 @@ def clip_loss(image: Any, text: Any, scale: Any) -> Terms:
 
 @reference("mean")
 def siglip_loss(image: Any, text: Any, scale: Any, bias: Any) -> Terms:
-    """``sum_j log(1 + e^(-z_ij l_ij))``, z being 1 on the diagonal and -1 elsewhere, ``l = scale image text' + bias``."""
+    """``sum_j log(1 + e^(-z_ij l_ij))``, z being 1 on the diagonal, else -1; ``l = scale image text' + bias``."""
     x, y, a, b = as_float64(image), as_float64(text), float(as_float64(scale)), float(as_float64(bias))
     z = 2 * np.eye(len(x)) - 1
     along = -z * (a * (x @ y.T) + b)

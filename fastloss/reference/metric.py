@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .terms import Array, Terms, as_float64, reference
+from .terms import Array, Terms, as_float64, from_unit, quotient, reference, unit
 
 Mask = npt.NDArray[np.bool_]
 
@@ -15,19 +15,21 @@ Mask = npt.NDArray[np.bool_]
 class Batch:
     """Embeddings in the order of their labels, what they have with each other, and which pairs have one label."""
 
-    def __init__(self, embeddings: Any, labels: Any, metric: str, unit: bool = False, temperature: float = 1.0) -> None:
+    def __init__(
+        self, embeddings: Any, labels: Any, metric: str | None, cosine: bool = False, temperature: float = 1.0
+    ) -> None:
         x = as_float64(embeddings)
         labels = np.asarray(labels)
         if labels.ndim == 0:
             labels = np.arange(len(x)) % (len(x) // int(labels) or 1)
         self.order = np.argsort(labels, kind="stable")
         labels, self.x, self.metric, self.temperature = labels[self.order], x[self.order], metric, temperature
-        self.norm = _norm(self.x) if unit or metric == "cosine" else np.ones((len(x), 1))
-        self.unit = np.divide(self.x, self.norm, out=np.zeros_like(x), where=self.norm != 0)
-        if metric == "dot":
-            self.pairs = self.unit @ self.unit.T / temperature
+        self.divided = cosine or metric in (None, "cosine")
+        self.points, self.norm = unit(self.x) if self.divided else (self.x, np.ones(1))
+        if metric is None:
+            self.pairs = self.points @ self.points.T / temperature
         else:
-            apart = np.array([_norm(self.unit - row)[:, 0] for row in self.unit]).reshape(len(x), len(x))
+            apart = unit(self.points[:, None] - self.points)[1][:, :, 0]
             self.pairs = {"euclidean": apart, "squared": apart**2, "cosine": apart**2 / 2}[metric]
         same = labels[:, None] == labels
         self.positive: Mask = same & ~np.eye(len(x), dtype=bool)
@@ -35,36 +37,23 @@ class Batch:
 
     def back(self, array: Array) -> Array:
         """Rows in the order that they were given in."""
-        to = np.empty_like(array)
+        to: Array = np.empty_like(array)
         to[self.order] = array
         return to
 
     def terms(self, value: Array, slopes: Array, count: float) -> Terms:
         """A loss per anchor with its slopes by the pairs, and the number of terms that a mean divides by."""
-        if self.metric == "dot":
-            by_unit = (slopes + slopes.T) @ self.unit / self.temperature
+        if self.metric is None:
+            grad = (slopes + slopes.T) @ self.points / self.temperature
         else:
-            factor = {"squared": 2.0, "cosine": 1.0}.get(self.metric)
-            both = _over(slopes, self.pairs) if factor is None else slopes * factor
+            both = {"squared": 2 * slopes, "cosine": slopes}.get(self.metric, quotient(slopes, self.pairs))
             both = both + both.T
-            by_unit = both.sum(axis=1, keepdims=True) * self.unit - both @ self.unit
-        along = (by_unit * self.unit).sum(axis=1, keepdims=True)
-        grad = by_unit if (self.norm == 1).all() else _over(by_unit - self.unit * along, self.norm)
+            grad = both.sum(axis=1, keepdims=True) * self.points - both @ self.points
+        if self.divided:
+            grad = from_unit(grad, self.points, self.norm)
         if not np.isfinite(self.x).all():
             value, grad = np.full_like(value, np.nan), np.full_like(grad, np.nan)
         return Terms(self.back(value), (self.back(grad),), denominator=max(count, 1))
-
-
-def _norm(x: Array) -> Array:
-    """The norm of every row, as a column."""
-    top = np.abs(x).max(axis=1, keepdims=True, initial=0.0)
-    return top * np.sqrt((_over(x, top) ** 2).sum(axis=1, keepdims=True))
-
-
-def _over(a: Array, b: Array) -> Array:
-    """``a / b``, 0 where b is."""
-    a, b = np.broadcast_arrays(a, b)
-    return np.divide(a, b, out=np.zeros(a.shape), where=b != 0)
 
 
 def _softplus(x: Any) -> Any:
@@ -124,8 +113,11 @@ def batch_semihard_triplet_loss(
             continue
         for p in np.flatnonzero(batch.positive[a]):
             beyond = batch.negative[a] & (d > d[p])
-            at = int(np.argmin(np.where(beyond, d, np.inf)) if beyond.any() else np.argmax(
-                np.where(batch.negative[a], d, -np.inf)))
+            at = int(
+                np.argmin(np.where(beyond, d, np.inf))
+                if beyond.any()
+                else np.argmax(np.where(batch.negative[a], d, -np.inf))
+            )
             each, slope = _over_margin(d[p] - d[at] + (0.0 if soft_margin else margin), soft_margin)
             value[a], count = value[a] + each, count + 1
             slopes[a, p] += slope
@@ -148,7 +140,7 @@ def contrastive_loss(
     parts = []
     for sign, margin, mask in ((1.0, pos_margin, batch.positive), (-1.0, neg_margin, batch.negative)):
         over = np.where(mask, sign * (batch.pairs - margin), 0.0)
-        part = batch.terms(np.maximum(over, 0).sum(axis=1), sign * (over > 0), float((over > 0).sum()))
+        part = batch.terms(np.maximum(over, 0).sum(axis=1), np.asarray(sign * (over > 0)), float((over > 0).sum()))
         parts.append(part)
     return Terms(parts[0].value + parts[1].value, parts[0].grads, parts=tuple(parts))
 
@@ -156,8 +148,8 @@ def contrastive_loss(
 @reference("mean")
 def circle_loss(embeddings: Any, labels: Any, m: float = 0.4, gamma: float = 80.0) -> Terms:
     """``log(1 + sum e^u sum e^v)`` of positives and negatives; the weights in u and v have no slope."""
-    batch = Batch(embeddings, labels, "dot", unit=True)
-    s, has = batch.pairs, (batch.positive.any(axis=1) & batch.negative.any(axis=1))[:, None]
+    batch = Batch(embeddings, labels, None)
+    s, has = batch.pairs, batch.positive.any(axis=1, keepdims=True) & batch.negative.any(axis=1, keepdims=True)
     up, un = -gamma * np.maximum(1 + m - s, 0), gamma * np.maximum(s + m, 0)
     u = np.where(batch.positive, up * (s - 1 + m), -np.inf)
     v = np.where(batch.negative, un * (s - m), -np.inf)
@@ -174,7 +166,7 @@ def _lse(x: Array) -> Array:
 @reference("mean")
 def nt_xent_loss(embeddings: Any, labels: Any, temperature: float = 0.07) -> Terms:
     """``log(1 + e^(lse of negatives - s_ap))`` of every pair of one label."""
-    batch = Batch(embeddings, labels, "dot", unit=True, temperature=temperature)
+    batch = Batch(embeddings, labels, None, temperature=temperature)
     lse = _lse(np.where(batch.negative, batch.pairs, -np.inf))
     over = np.where(batch.positive, lse - batch.pairs, -np.inf)
     pull = _sigmoid(over)
@@ -185,10 +177,10 @@ def nt_xent_loss(embeddings: Any, labels: Any, temperature: float = 0.07) -> Ter
 @reference("mean")
 def supcon_loss(embeddings: Any, labels: Any, temperature: float = 0.1) -> Terms:
     """The mean over an anchor's positives of ``lse of all others - s_ap``."""
-    batch = Batch(embeddings, labels, "dot", unit=True, temperature=temperature)
+    batch = Batch(embeddings, labels, None, temperature=temperature)
     lse = _lse(np.where(batch.positive | batch.negative, batch.pairs, -np.inf))
     count = batch.positive.sum(axis=1, keepdims=True)
-    share = _over(batch.positive * 1.0, count)
+    share = quotient(batch.positive * 1.0, count)
     p = np.where(batch.positive | batch.negative, np.exp(batch.pairs - lse), 0.0)
     value = (share * np.where(batch.positive, lse - batch.pairs, 0.0)).sum(axis=1)
     return batch.terms(value, np.where(count > 0, p - share, 0.0), float((count > 0).sum()))

@@ -131,6 +131,23 @@ def product(a: Any, b: Any) -> Array:
     return np.where((a == 0) & np.isinf(b) | (b == 0) & np.isinf(a), 0.0, a * b)
 
 
+def quotient(a: Any, b: Any) -> Array:
+    """``a / b`` where nothing over nothing, and anything over it, is nothing."""
+    return np.where(b == 0, 0.0, a / b)
+
+
+def unit(x: Array) -> tuple[Array, Array]:
+    """Rows divided by their norms, and those; rows of zeros stay."""
+    top = np.abs(x).max(axis=-1, keepdims=True, initial=0.0)
+    norm = np.asarray(top * np.sqrt((quotient(x, top) ** 2).sum(axis=-1, keepdims=True)))
+    return quotient(x, norm), norm
+
+
+def from_unit(grad: Array, unit: Array, norm: Array) -> Array:
+    """The gradient by rows from that by the rows divided by their norms."""
+    return quotient(grad - unit * (unit * grad).sum(axis=-1, keepdims=True), norm)
+
+
 def _over(array: Array, denominator: float, nothing: float = 0.0) -> Array:
     """``array / denominator`` with ``nothing`` for 0 / 0."""
     with np.errstate(all="ignore"):
