@@ -268,7 +268,8 @@ def fill(to: Array, numbers: Array) -> None:
         bits = np.ascontiguousarray(numbers, np.float32).view(np.uint32)
         to["bfloat16"] = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
     else:
-        to[...] = numbers
+        with np.errstate(over="ignore", under="ignore"):
+            to[...] = numbers
 
 
 def broadcast_shape(named: list[tuple[str, Array]], loss: str) -> tuple[int, ...]:

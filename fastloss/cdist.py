@@ -10,7 +10,7 @@ from .run_distances import AllDistances, Condensed
 __all__ = ["cdist", "pdist"]
 
 
-@loss("distances", grad_output=True, predictions=("x1", "x2"))
+@loss("embedding", grad_output=True, predictions=("x1", "x2"))
 def cdist(x1: ArrayLike, x2: ArrayLike, p: float = 2.0) -> Declaration:
     r"""Distances of every row of one matrix from every row of another.
 
@@ -58,7 +58,7 @@ def cdist(x1: ArrayLike, x2: ArrayLike, p: float = 2.0) -> Declaration:
     return AllDistances("cdist", x1, x2, p)
 
 
-@loss("distances", grad_output=True)
+@loss("embedding", grad_output=True)
 def pdist(input: ArrayLike, p: float = 2.0) -> Declaration:
     r"""Distances between the rows of a matrix.
 

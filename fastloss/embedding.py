@@ -9,11 +9,14 @@ import numpy as np
 from . import arrays
 from .arrays import Array
 
-__all__ = ["BUFFER", "from_unit", "matrix", "stretches", "temperature", "unit"]
+__all__ = ["BUFFER", "QUIET", "from_unit", "matrix", "stretches", "temperature", "unit"]
 
 BUFFER = 1 << 23
 """Numbers of a stretch of products: enough rows for BLAS to work well, few enough to stay in the cache."""
 _MOST = 1024
+
+QUIET = np.errstate(invalid="ignore", over="ignore", under="ignore")
+"""What becomes of infinities and NaN shows in the result."""
 
 
 def matrix(value: object, loss: str, name: str) -> Array:
@@ -56,12 +59,14 @@ def room(rows: int, columns: int, dtype: np.dtype) -> Array:
     return np.empty((max((each.stop - each.start for each in stretches(rows, columns)), default=0), columns), dtype)
 
 
+@QUIET
 def squares(x: Array) -> Array:
     """The squared norm of every row, in float64."""
     found: Array = np.einsum("...j,...j->...", x, x, dtype=np.float64)
     return found
 
 
+@QUIET
 def unit(x: Array) -> tuple[Array, Array]:
     """Rows divided by their norms, and what they were multiplied by; rows of zeros stay."""
     norm = np.sqrt(squares(x))[..., None]
@@ -69,6 +74,7 @@ def unit(x: Array) -> tuple[Array, Array]:
     return np.multiply(x, inverse, out=np.empty_like(x), casting="same_kind"), inverse
 
 
+@QUIET
 def from_unit(grad: Array, unit: Array, inverse: Array) -> None:
     """Turn the gradient by rows of norm 1 into that by the rows they came from, in place: (g - u (u g)) / norm."""
     along = np.einsum("...j,...j->...", unit, grad, dtype=np.float64)[..., None]

@@ -142,7 +142,7 @@ def loss(
 
     Parameters
     ----------
-    family : {"pointwise", "rowwise", "sequence"}
+    family : {"pointwise", "rowwise", "sequence", "embedding"}
     grad, hess : bool
         Whether it has a gradient, and a Hessian.
     grad_output : bool

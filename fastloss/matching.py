@@ -15,7 +15,7 @@ from .run_matching import Matching, OwnCandidates, pairwise_sigmoid, softmax_bot
 __all__ = ["clip_loss", "info_nce_loss", "siglip_loss"]
 
 
-@loss("matching", predictions=("query", "positive", "negatives"))
+@loss("embedding", predictions=("query", "positive", "negatives"))
 def info_nce_loss(
     query: ArrayLike,
     positive: ArrayLike,
@@ -108,7 +108,7 @@ def info_nce_loss(
     return OwnCandidates(name, sides, reduction=reduction, unit=unit, scale=scale)
 
 
-@loss("matching", predictions=("image", "text", "scale"))
+@loss("embedding", predictions=("image", "text", "scale"))
 def clip_loss(image: ArrayLike, text: ArrayLike, scale: ArrayLike, *, reduction: str = "mean") -> Declaration:
     r"""CLIP's loss: cross entropy of picking each image's text, and of picking each text's image.
 
@@ -166,7 +166,7 @@ def clip_loss(image: ArrayLike, text: ArrayLike, scale: ArrayLike, *, reduction:
     )  # fmt: skip
 
 
-@loss("matching", predictions=("image", "text", "scale", "bias"))
+@loss("embedding", predictions=("image", "text", "scale", "bias"))
 def siglip_loss(
     image: ArrayLike, text: ArrayLike, scale: ArrayLike, bias: ArrayLike, *, reduction: str = "mean"
 ) -> Declaration:

@@ -38,7 +38,7 @@ def _triplets(
     )
 
 
-@loss("pairwise")
+@loss("embedding")
 def batch_all_triplet_loss(
     embeddings: ArrayLike,
     labels: ArrayLike,
@@ -106,7 +106,7 @@ def batch_all_triplet_loss(
     return _triplets("batch_all_triplet_loss", embeddings, labels, margin, metric, soft_margin, reduction)
 
 
-@loss("pairwise")
+@loss("embedding")
 def batch_hard_triplet_loss(
     embeddings: ArrayLike,
     labels: ArrayLike,
@@ -173,7 +173,7 @@ def batch_hard_triplet_loss(
     return _triplets("batch_hard_triplet_loss", embeddings, labels, margin, metric, soft_margin, reduction)
 
 
-@loss("pairwise")
+@loss("embedding")
 def batch_semihard_triplet_loss(
     embeddings: ArrayLike,
     labels: ArrayLike,
@@ -240,7 +240,7 @@ def batch_semihard_triplet_loss(
     return _triplets("batch_semihard_triplet_loss", embeddings, labels, margin, metric, soft_margin, reduction)
 
 
-@loss("pairwise")
+@loss("embedding")
 def contrastive_loss(
     embeddings: ArrayLike,
     labels: ArrayLike,
@@ -309,7 +309,7 @@ def contrastive_loss(
     )
 
 
-@loss("pairwise")
+@loss("embedding")
 def circle_loss(
     embeddings: ArrayLike, labels: ArrayLike, m: float = 0.4, gamma: float = 80.0, *, reduction: str = "mean"
 ) -> Declaration:
@@ -368,7 +368,7 @@ def circle_loss(
     return Pairwise(name, embeddings, labels, reduction=reduction, metric=None, unit=True, params=params)
 
 
-@loss("pairwise")
+@loss("embedding")
 def nt_xent_loss(
     embeddings: ArrayLike, labels: ArrayLike, temperature: float = 0.07, *, reduction: str = "mean"
 ) -> Declaration:
@@ -426,7 +426,7 @@ def nt_xent_loss(
     return _similar("nt_xent_loss", embeddings, labels, temperature, reduction)
 
 
-@loss("pairwise")
+@loss("embedding")
 def supcon_loss(
     embeddings: ArrayLike, labels: ArrayLike, temperature: float = 0.1, *, reduction: str = "mean"
 ) -> Declaration:

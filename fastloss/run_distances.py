@@ -94,6 +94,7 @@ class AllDistances:
     def _shape(self) -> tuple[int, ...]:
         return (*self.stack, *(found.shape[-2] for _, found in self.named))
 
+    @embedding.QUIET
     def value(self) -> Any:
         value = np.empty(self._shape(), _REAL[self.double])
         for at in np.ndindex(self.stack):
@@ -102,6 +103,7 @@ class AllDistances:
                 sides.distances(rows, slice(None), value[at][rows])
         return value
 
+    @embedding.QUIET
     def value_and_grad(self, out: Any = None, grad_output: Any = None) -> tuple[Any, Any]:
         inputs = [found for _, found in self.named]
         written, returned, finish = arrays.gradient_outputs(
@@ -181,6 +183,7 @@ class Condensed:
             first = i * count - i * (i + 1) // 2
             yield i - rows.start, slice(first, first + count - 1 - i)
 
+    @embedding.QUIET
     def value(self) -> Any:
         count = len(self.input)
         value = np.empty(count * (count - 1) // 2, _REAL[self.double])
@@ -189,6 +192,7 @@ class Condensed:
                 value[place] = distances[row, row + 1 :]
         return value
 
+    @embedding.QUIET
     def value_and_grad(self, out: Any = None, grad_output: Any = None) -> tuple[Any, Any]:
         [written], [returned], finish = arrays.gradient_outputs(
             out, [("input", self.input)], [self.input.dtype], [self.input], self.loss

@@ -212,12 +212,13 @@ class Matching(_Reduced):
             rows = np.concatenate([rows, np.full_like(rows[:, :1], self.bias)], axis=1)
             candidates = np.concatenate([candidates, ones], axis=1)
         done = Sides(self.loss, rows, candidates, factor, self.reduction == "none")
-        with np.errstate(invalid="ignore", over="ignore"):
-            return self.kernel(done), done
+        return self.kernel(done), done
 
+    @embedding.QUIET
     def value(self) -> Any:
         return self._reduce(self._run(self._taken_in()[0], None)[0])
 
+    @embedding.QUIET
     def value_and_grad(self, out: Any = None, grad_output: Any = None) -> tuple[Any, Any]:
         written, returned, finish = self._outputs(out, self.scalars)
         sides, inverses = self._taken_in()
@@ -288,13 +289,14 @@ class OwnCandidates(_Reduced):
     def _run(self, written: Sequence[Array] | None) -> Array:
         _, others = self.named[2]
         stretches = embedding.stretches(len(others), 2 * (others.shape[1] + 1) * others.shape[2])
-        with np.errstate(invalid="ignore", over="ignore"):
-            values = [self._stretch(rows, written) for rows in stretches]
+        values = [self._stretch(rows, written) for rows in stretches]
         return np.concatenate(values) if values else np.zeros(0)
 
+    @embedding.QUIET
     def value(self) -> Any:
         return self._reduce(self._run(None))
 
+    @embedding.QUIET
     def value_and_grad(self, out: Any = None, grad_output: Any = None) -> tuple[Any, Any]:
         written, returned, finish = self._outputs(out)
         value = self._run(written)

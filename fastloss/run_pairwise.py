@@ -109,6 +109,7 @@ class Pairwise:
         codes: Array = np.unique(found, return_inverse=True)[1].reshape(count)
         return codes
 
+    @embedding.QUIET
     def _run(self, slopes: bool, params: tuple[float, ...]) -> tuple[Array, Array, Array | None]:
         """Sums and numbers of the terms per anchor and part, and the gradient; in the order of the labels."""
         points, count = self.points, len(self.points)
@@ -152,6 +153,7 @@ class Pairwise:
         sums, terms, _ = self._run(False, self.params + (1.0, 1.0) * self.parts)
         return self._reduced(sums, terms)
 
+    @embedding.QUIET
     def value_and_grad(self, out: Any = None, grad_output: Any = None) -> tuple[Any, Any]:
         [written], [returned], finish = arrays.gradient_outputs(
             out, [("embeddings", self.input)], [self.input.dtype], [self.input], self.loss
@@ -208,8 +210,7 @@ def _of_picked(points: Array, picked: Array, factors: Array) -> Array:
     """The gradient where every anchor has one positive and one negative: factors of e_i - e_j."""
     grad = np.zeros_like(points)
     for column in range(2):
-        with np.errstate(invalid="ignore"):
-            apart = (points - points[picked[:, column]]) * factors[:, column : column + 1]
+        apart = (points - points[picked[:, column]]) * factors[:, column : column + 1]
         grad += apart
         order = np.argsort(picked[:, column], kind="stable")
         to, first = np.unique(picked[order, column], return_index=True)

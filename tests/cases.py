@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from case import Case, Shape, float64, fractions, signs
+from cases_embedding import EMBEDDING
 from cases_pointwise import POINTWISE, bce_terms
 
 from fastloss.loss import LOSSES
@@ -22,6 +23,7 @@ ROWS = [(rows, classes) for classes in (1, 2, 3, 4, 5, 10, 31, 32, 33, 63, 64) f
 ROWS += [(rows, classes) for classes in (3, 10, 64) for rows in (0, 2, 31, 32, 100)]
 ROWS += [(9, classes) for classes in (65, 100, 1000, 1023, 1024, 1025, 2049, 3000)]
 SEQUENCES = [(1, 1, 2), (2, 3, 5), (7, 4, 3), (12, 0, 4), (30, 9, 12), (24, 2, 64), (26, 3, 1030), (60, 2, 33)]
+EMBEDDINGS = [(0, 3), (1, 3), (2, 2), (3, 33), (31, 4), (33, 7), (64, 40), (70, 130)]
 SIZES = [(n,) for n in (0, 1, 31, 32, 33, 1023, 1024, 1025, 16383, 16384, 16385, 65535, 65536, 65537)]
 
 
@@ -319,6 +321,7 @@ LABELLED = {"input": logits, "target": labels}
 
 CASES: dict[str, Case] = {
     **POINTWISE,
+    **EMBEDDING,
     "logsumexp": Case(
         ROW, ({}, {"grad_output": per_row}, {"keepdims": True, "grad_output": per_row_kept}), _logsumexp_terms
     ),
@@ -458,7 +461,7 @@ def strided(arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def shapes(family: str) -> list[Shape]:
-    return {"pointwise": SIZES, "rowwise": ROWS, "sequence": SEQUENCES}[family]
+    return {"pointwise": SIZES, "rowwise": ROWS, "sequence": SEQUENCES, "embedding": EMBEDDINGS}[family]
 
 
 @functools.lru_cache(maxsize=4)

@@ -29,7 +29,7 @@ class Batch:
         if metric is None:
             self.pairs = self.points @ self.points.T / temperature
         else:
-            apart = unit(self.points[:, None] - self.points)[1][:, :, 0]
+            apart = np.sqrt(((self.points[:, None] - self.points) ** 2).sum(axis=-1))
             self.pairs = {"euclidean": apart, "squared": apart**2, "cosine": apart**2 / 2}[metric]
         same = labels[:, None] == labels
         self.positive: Mask = same & ~np.eye(len(x), dtype=bool)
@@ -142,7 +142,8 @@ def contrastive_loss(
         over = np.where(mask, sign * (batch.pairs - margin), 0.0)
         part = batch.terms(np.maximum(over, 0).sum(axis=1), np.asarray(sign * (over > 0)), float((over > 0).sum()))
         parts.append(part)
-    return Terms(parts[0].value + parts[1].value, parts[0].grads, parts=tuple(parts))
+    pos, neg = parts
+    return Terms(pos.value + neg.value, (pos.grads[0] + neg.grads[0],), parts=(pos, neg))
 
 
 @reference("mean")
