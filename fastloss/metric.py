@@ -459,7 +459,7 @@ def supcon_loss(
 
     See Also
     --------
-    pytorch_metric_learning.losses.SupConLoss : Also leaves anchors out whose loss is exactly 0.
+    pytorch_metric_learning.losses.SupConLoss : 0 where all have one label.
     nt_xent_loss
 
     Notes
