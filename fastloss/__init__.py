@@ -25,6 +25,7 @@ from .divergence import js_div_with_logits, kl_div_with_logits
 from .evaluation import Evaluation
 from .focal import focal_loss
 from .likelihood import gamma_nll_loss, gaussian_nll_loss, kl_div, poisson_nll_loss, tweedie_nll_loss
+from .linear import linear_cross_entropy
 from .margin import multi_margin_loss, multilabel_margin_loss, multilabel_soft_margin_loss
 from .overlap import dice_loss, tversky_loss
 from .regression import (
@@ -75,6 +76,7 @@ __all__ = [
     "kl_div",
     "kl_div_with_logits",
     "l1_loss",
+    "linear_cross_entropy",
     "log_cosh_loss",
     "log_softmax",
     "logsumexp",

@@ -11,6 +11,11 @@ ROWWISE: dict[str, int]
 ROWSUMS: dict[str, int]
 SEQUENCE: dict[str, int]
 TILE: int
+BLOCK: int
+SCAN: int
+VALUE: int
+DERIVE: int
+CARRY: int
 NARROW: int
 COMPILER: str
 OPENMP: str
@@ -58,6 +63,7 @@ def rowwise(
     hess: Array | None,
     extra: tuple[Array, ...] | None,
     threads: int,
+    piece: tuple[int, int, int, Array] | None = None,
 ) -> tuple[float, float, int]: ...
 def rowsums(
     loss: int,

@@ -5,14 +5,14 @@ Short enough to check against the formula by eye, accurate to a few rounding err
 
 from __future__ import annotations
 
-from . import binary, ctc, distance, divergence, likelihood, margin, overlap, regression, rowwise, signed
+from . import binary, ctc, distance, divergence, likelihood, linear, margin, overlap, regression, rowwise, signed
 from .terms import Reference, Terms
 
 __all__ = ["REFERENCES", "Reference", "Terms", "get"]
 
 REFERENCES: dict[str, Reference] = {
     name: member
-    for module in (regression, likelihood, binary, signed, rowwise, divergence, distance, margin, overlap, ctc)
+    for module in (regression, likelihood, binary, signed, rowwise, divergence, distance, margin, overlap, ctc, linear)
     for name, member in vars(module).items()
     if isinstance(member, Reference)
 }

@@ -1,0 +1,117 @@
+"""Matrix products a tile at a time: factors of any layout and dtype, and products added to arrays of any.
+
+What is not contiguous and of the compute dtype is copied, as much at once as there is room for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import arrays
+from .arrays import Array
+
+__all__ = ["ROOM", "States", "Tile", "add_product", "fitting", "is_plain", "parts", "share"]
+
+ROOM = 1 << 22
+"""Bytes of every array that is made on the way."""
+
+Places = slice | Array
+
+
+def parts(count: int, step: int) -> Iterator[slice]:
+    """From 0 to `count`, `step` at a time."""
+    for first in range(0, count, max(step, 1)):
+        yield slice(first, min(first + step, count))
+
+
+def share(count: int, most: int, unit: int = 1) -> int:
+    """The step, a multiple of `unit`, that takes as many steps as one of `most` and makes them alike."""
+    units, step = -(-count // unit), max(most // unit, 1)
+    return -(-units // max(-(-units // step), 1)) * unit
+
+
+def fitting(array: Array, real: np.dtype[Any]) -> int:
+    """How many rows of a matrix there is room for; all of them where none has to be copied."""
+    return len(array) if is_plain(array, real) else max(ROOM // max(array.shape[1] * real.itemsize, 1), 1)
+
+
+def is_plain(array: Array, real: np.dtype[Any]) -> bool:
+    """Whether products can read and write an array where it is."""
+    return array.dtype == real and array.dtype.isnative and array.flags.c_contiguous and array.flags.aligned
+
+
+def add_product(to: Array, left: Array, right: Array, first: bool) -> None:
+    """Add ``left @ right`` to an array, or if it is the first of a sum write it there, rounded to the array's dtype."""
+    if first and is_plain(to, left.dtype):
+        np.matmul(left, right, out=to)
+        return
+    step = max(ROOM // max(to.shape[1] * left.itemsize, 1), 1)
+    scratch = np.empty((min(step, len(to)), to.shape[1]), left.dtype)
+    for part in parts(len(to), step):
+        product = np.matmul(left[part], right, out=scratch[: part.stop - part.start])
+        if first:
+            arrays.fill(to[part], product)
+        else:
+            to[part] += product
+
+
+class Tile(NamedTuple):
+    """Some of the rows that count."""
+
+    rows: Places
+    """Where they are among all rows."""
+    part: slice
+    """Where they are among those that count."""
+    factor: Array
+    """Contiguous and of the compute dtype."""
+
+
+class States:
+    """Rows of features along the last axis of an array; those that count, as a factor of products.
+
+    Parameters
+    ----------
+    array : array
+        Of any layout and floating dtype.
+    real : dtype
+        The compute dtype.
+    counted : array of int, optional
+        The numbers of the rows that count, if not all do.
+    """
+
+    __slots__ = ("array", "count", "counted", "double", "flat", "lead", "real")
+
+    def __init__(self, array: Array, real: np.dtype[Any], counted: Array | None) -> None:
+        self.array, self.real, self.counted = array, real, counted
+        self.double = real.itemsize == 8
+        self.lead = array.shape[:-1]
+        rows = int(np.prod(self.lead, dtype=np.int64))
+        self.count = rows if counted is None else counted.size
+        # A view, or nothing: what has no such view is looked at through the places of its rows.
+        self.flat = array.reshape(rows, array.shape[-1]) if array.ndim <= 2 or array.flags.c_contiguous else None
+
+    def is_plain(self, *others: Array) -> bool:
+        """Whether tiles of this array, and of others of its shape, need no copy."""
+        return self.counted is None and all(is_plain(one, self.real) for one in (self.array, *others))
+
+    def tiles(self, height: int) -> Iterator[Tile]:
+        """The rows that count, so many at a time."""
+        for part in parts(self.count, height):
+            rows = part if self.counted is None else self.counted[part]
+            found = self.array[self._places(rows)] if self.flat is None else self.flat[rows]
+            yield Tile(rows, part, arrays.contiguous(found, self.double))
+
+    def _places(self, rows: Places) -> tuple[Array, ...]:
+        return np.unravel_index(np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows, self.lead)
+
+    def put(self, to: Array, rows: Places, numbers: Array) -> None:
+        """Write numbers into rows of an array of the same shape, rounded to its dtype."""
+        rounded = np.empty(numbers.shape, to.dtype)
+        arrays.fill(rounded, numbers)
+        if to.ndim == 1:
+            to[...] = rounded[0]
+        else:
+            to[self._places(rows)] = rounded
