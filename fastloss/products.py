@@ -13,10 +13,12 @@ import numpy as np
 from . import arrays
 from .arrays import Array
 
-__all__ = ["ROOM", "States", "Tile", "add_product", "fitting", "is_plain", "parts", "share"]
+__all__ = ["States", "Tile", "add_product", "factors", "fitting", "parts", "share"]
 
 ROOM = 1 << 22
-"""Bytes of every array that is made on the way."""
+"""Bytes of the copy of a factor."""
+SCRATCH = 1 << 23
+"""Bytes of a product that is to be added. Many small ones would wait for threads that meet at each."""
 
 Places = slice | Array
 
@@ -33,9 +35,16 @@ def share(count: int, most: int, unit: int = 1) -> int:
     return -(-units // max(-(-units // step), 1)) * unit
 
 
-def fitting(array: Array, real: np.dtype[Any]) -> int:
-    """How many rows of a matrix there is room for; all of them where none has to be copied."""
-    return len(array) if is_plain(array, real) else max(ROOM // max(array.shape[1] * real.itemsize, 1), 1)
+def fitting(width: int, real: np.dtype[Any], room: int | None = None) -> int:
+    """How many rows of a matrix there is room for, that for copies unless it is said."""
+    return max((ROOM if room is None else room) // max(width * real.itemsize, 1), 1)
+
+
+def factors(array: Array, real: np.dtype[Any]) -> Iterator[tuple[slice, Array]]:
+    """The rows of a matrix as factors: all at once where none has to be copied, or as many as there is room for."""
+    step = len(array) if is_plain(array, real) else fitting(array.shape[1], real)
+    for part in parts(len(array), step):
+        yield part, arrays.contiguous(array[part], real.itemsize == 8)
 
 
 def is_plain(array: Array, real: np.dtype[Any]) -> bool:
@@ -48,7 +57,7 @@ def add_product(to: Array, left: Array, right: Array, first: bool) -> None:
     if first and is_plain(to, left.dtype):
         np.matmul(left, right, out=to)
         return
-    step = max(ROOM // max(to.shape[1] * left.itemsize, 1), 1)
+    step = fitting(to.shape[1], left.dtype, SCRATCH)
     scratch = np.empty((min(step, len(to)), to.shape[1]), left.dtype)
     for part in parts(len(to), step):
         product = np.matmul(left[part], right, out=scratch[: part.stop - part.start])

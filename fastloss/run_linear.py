@@ -17,8 +17,9 @@ import numpy as np
 
 from . import _core, arrays
 from .arrays import Array
+from .exactsum import ExactSum
 from .loss import bad_reduction
-from .products import ROOM, States, Tile, add_product, fitting, parts, share
+from .products import States, Tile, add_product, factors, fitting, parts, share
 from .run import _REAL, _REDUCTIONS, _over
 from .threads import wanted
 
@@ -28,6 +29,7 @@ BUFFER = 1 << 25  # bytes of logits
 TALL = 1024  # rows of a tile that products want
 SHORT = 192  # fewer than these at a time, and it is better to make logits twice than to hold rows whole
 MOST = 8192  # rows of a tile
+LEAST = 128  # rows of a tile, even of so many features that their copy takes more room than arrays should
 
 
 class LinearCrossEntropy:
@@ -135,7 +137,7 @@ class LinearCrossEntropy:
         pieces, and what is known is kept of all.
         """
         item, rows = self.real.itemsize, max(self.states.count, 1)
-        most = min(rows, MOST if plain else max(ROOM // max(self.hidden.shape[-1] * item, 1), 128))
+        most = min(rows, MOST if plain else max(fitting(self.hidden.shape[-1], self.real), LEAST))
         whole = BUFFER // (self.classes * item)
         if whole >= min(short, most) and not all_rows:
             height, self.wide = share(rows, min(most, whole)), self.classes
@@ -146,15 +148,15 @@ class LinearCrossEntropy:
         in_pieces = all_rows or self.wide < self.classes
         self.known = np.empty((rows if all_rows else height, _core.CARRY)) if in_pieces else None
         self.each = np.zeros(self.hidden.shape[:-1], self.real) if self.reduction == "none" else None
-        self.total = 0.0
+        self.total = ExactSum()
         return height
 
     def _logits(self, hidden: Array, classes: slice) -> Array:
         """The logits of a tile, in the buffer."""
-        size, weight = classes.stop - classes.start, self.weight[classes]
+        size = classes.stop - classes.start
         tile: Array = self.buffer[: len(hidden) * size].reshape(len(hidden), size)
-        for part in parts(size, fitting(weight, self.real)):
-            np.matmul(hidden, arrays.contiguous(weight[part], self.double).T, out=tile[:, part])
+        for part, weight in factors(self.weight[classes], self.real):
+            np.matmul(hidden, weight.T, out=tile[:, part])
         if self.bias is not None:
             tile += arrays.contiguous(self.bias[classes], self.double)
         return tile
@@ -167,13 +169,12 @@ class LinearCrossEntropy:
         grad: Array | None = None,
         scale: float = 1.0,
         piece: tuple[int, int, int, Array] | None = None,
-    ) -> float:
-        """Run it on a tile; the sum of its rows' losses."""
-        total, _, _ = _core.rowwise(
+    ) -> None:
+        """Run it on a tile."""
+        _core.rowwise(
             self.code, self.double, logits, 1, labels, None, None, self.class_weight, self.weight_sum, None,
             self.params, self.softcap, scale, False, value, grad, None, None, wanted(), piece,
         )  # fmt: skip
-        return total
 
     def _known(self, tile: Tile) -> Array:
         """Of the rows of a tile: kept for all rows, or for those of one tile at a time."""
@@ -183,18 +184,18 @@ class LinearCrossEntropy:
     def _lose(self, tile: Tile, scale: float | None = None) -> Array | None:
         """Take in the losses of a tile's rows; the gradient by their logits if `scale` is given and they are whole."""
         labels = self.labels[tile.rows]
-        value = None if self.each is None else np.empty(len(labels), self.real)
-        logits = None
+        value, logits = np.empty(len(labels), self.real), None
         if self.known is None:
             logits = self._logits(tile.factor, slice(0, self.classes))
-            self.total += self._kernel(logits, labels, value, None if scale is None else logits, scale or 1.0)
+            self._kernel(logits, labels, value, None if scale is None else logits, 1.0 if scale is None else scale)
         else:
             known = self._known(tile)
             for part in parts(self.classes, self.wide):
                 found = self._logits(tile.factor, part)
                 self._kernel(found, labels, piece=(_core.SCAN, part.start, self.classes, known))
             piece = (_core.VALUE, 0, self.classes, known)
-            self.total += self._kernel(self._imagined((len(labels),)), labels, value, piece=piece)
+            self._kernel(self._imagined((len(labels),)), labels, value, piece=piece)
+        self.total.add(value)
         if self.each is not None:
             self.each.reshape(-1)[tile.rows] = value
         return logits
@@ -217,7 +218,8 @@ class LinearCrossEntropy:
     def _result(self) -> Any:
         if self.each is not None:
             return self.each
-        return _over(self.total, self.denominator) if self.reduction == "mean" else self.total
+        total = self.total.mean(1)
+        return _over(total, self.denominator) if self.reduction == "mean" else total
 
     # --- what is asked for
 
@@ -249,7 +251,7 @@ class LinearCrossEntropy:
         states, plain = self.states, self.states.is_plain(by_hidden)
         height, sums, late = self._start(SHORT, plain), by_weight, False
         if height < states.count and by_weight.dtype.itemsize < self.real.itemsize:
-            if self.weight.size * self.real.itemsize <= ROOM:
+            if self.classes <= fitting(by_weight.shape[1], self.real):
                 sums = np.empty(by_weight.shape, self.real)
             else:
                 height, late = self._start(SHORT, plain, True), True
@@ -259,12 +261,10 @@ class LinearCrossEntropy:
         bias_sum = np.zeros(self.classes)
         for tile in states.tiles(height):
             ones, first = np.ones(len(tile.factor), self.real), tile.part.start == 0
-            to_hidden = by_hidden.reshape(-1, len(tile.factor[0]))[tile.rows] if plain else np.empty_like(tile.factor)
+            to_hidden = by_hidden.reshape(states.flat.shape)[tile.rows] if plain else np.empty_like(tile.factor)
             for classes, logits in self._gradients(tile, scale):
-                weight = self.weight[classes]
-                for part in parts(len(weight), fitting(weight, self.real)):
-                    factor = arrays.contiguous(weight[part], self.double)
-                    add_product(to_hidden, logits[:, part], factor, classes.start == part.start == 0)
+                for part, weight in factors(self.weight[classes], self.real):
+                    add_product(to_hidden, logits[:, part], weight, classes.start == part.start == 0)
                 if not late:
                     add_product(sums[classes], logits.T, tile.factor, first)
                 if by_bias is not None:
@@ -279,7 +279,8 @@ class LinearCrossEntropy:
             arrays.fill(by_bias, bias_sum)
 
     def _write_late(self, by_weight: Array, height: int, scale: float) -> None:
-        step = min(fitting(by_weight, self.real), self.wide)
+        """Write the gradient by the weights, some classes after others."""
+        step = min(fitting(by_weight.shape[1], self.real), self.wide)
         sums = np.empty((step, by_weight.shape[1]), self.real)
         for part in parts(self.classes, step):
             to = sums[: part.stop - part.start]

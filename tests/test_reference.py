@@ -39,7 +39,8 @@ def drawn(name, variant):
     arguments = case.draw(case.variants[variant], rng, shape, "float64")
     # where there is no 0, every reference is differentiable
     for key in LOSSES[name].predictions:
-        arguments[key] = rng.uniform(0.1, 0.9, shape) if "from_logits" in arguments else rng.normal(size=shape)
+        own = arguments[key].shape
+        arguments[key] = rng.uniform(0.1, 0.9, own) if "from_logits" in arguments else rng.normal(size=own)
     if LOSSES[name].family == "pointwise":  # nor any two numbers equal
         for offset, key in enumerate((*LOSSES[name].predictions, "target")):
             arguments[key] = rng.integers(25, 36, shape) / 50 + offset / 200

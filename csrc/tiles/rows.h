@@ -427,7 +427,8 @@ FL_INLINE void R(walk_rows)(const fl_rowwise *job, const R(group) *g, const R(ro
             }
         }
         if (wants_dot) {
-            R(own_sums) sums = R(dot_row)(job, row, dense, p, kernel, R(lane_unit)(&found, l), R(shift_of)(found.max[l]));
+            R(own_sums) sums =
+                R(dot_row)(job, row, dense, p, kernel, R(lane_unit)(&found, l), R(shift_of)(found.max[l]));
             dot[l] = (real)sums.dot, mass[l] = (real)sums.mass;
         }
         if (job->grad.rows.data) {
