@@ -13,12 +13,12 @@ import numpy as np
 from . import arrays
 from .arrays import Array
 
-__all__ = ["States", "Tile", "add_product", "factors", "fitting", "parts", "share"]
+__all__ = ["States", "Tile", "add_product", "factors", "fitting", "is_plain", "parts", "share"]
 
 ROOM = 1 << 22
-"""Bytes of the copy of a factor."""
-SCRATCH = 1 << 23
-"""Bytes of a product that is to be added. Many small ones would wait for threads that meet at each."""
+"""Bytes of the copy of a factor, and of a product that is to be added."""
+PANEL = 8192
+"""Rows of a product at most: BLAS copies its factors too."""
 
 Places = slice | Array
 
@@ -35,9 +35,9 @@ def share(count: int, most: int, unit: int = 1) -> int:
     return -(-units // max(-(-units // step), 1)) * unit
 
 
-def fitting(width: int, real: np.dtype[Any], room: int | None = None) -> int:
-    """How many rows of a matrix there is room for, that for copies unless it is said."""
-    return max((ROOM if room is None else room) // max(width * real.itemsize, 1), 1)
+def fitting(width: int, real: np.dtype[Any]) -> int:
+    """How many rows of a matrix there is room for."""
+    return min(max(ROOM // max(width * real.itemsize, 1), 1), PANEL)
 
 
 def factors(array: Array, real: np.dtype[Any]) -> Iterator[tuple[slice, Array]]:
@@ -55,9 +55,10 @@ def is_plain(array: Array, real: np.dtype[Any]) -> bool:
 def add_product(to: Array, left: Array, right: Array, first: bool) -> None:
     """Add ``left @ right`` to an array, or if it is the first of a sum write it there, rounded to the array's dtype."""
     if first and is_plain(to, left.dtype):
-        np.matmul(left, right, out=to)
+        for part in parts(len(to), PANEL):
+            np.matmul(left[part], right, out=to[part])
         return
-    step = fitting(to.shape[1], left.dtype, SCRATCH)
+    step = fitting(to.shape[1], left.dtype)
     scratch = np.empty((min(step, len(to)), to.shape[1]), left.dtype)
     for part in parts(len(to), step):
         product = np.matmul(left[part], right, out=scratch[: part.stop - part.start])

@@ -19,13 +19,13 @@ from . import _core, arrays
 from .arrays import Array
 from .exactsum import ExactSum
 from .loss import bad_reduction
-from .products import States, Tile, add_product, factors, fitting, parts, share
+from .products import States, Tile, add_product, factors, fitting, is_plain, parts, share
 from .run import _REAL, _REDUCTIONS, _over
 from .threads import wanted
 
 __all__ = ["LinearCrossEntropy"]
 
-BUFFER = 1 << 25  # bytes of logits
+BUFFER = 1 << 25  # bytes of logits; half of them where something has to be copied
 TALL = 1024  # rows of a tile that products want
 SHORT = 192  # fewer than these at a time, and it is better to make logits twice than to hold rows whole
 MOST = 8192  # rows of a tile
@@ -137,13 +137,14 @@ class LinearCrossEntropy:
         pieces, and what is known is kept of all.
         """
         item, rows = self.real.itemsize, max(self.states.count, 1)
+        size = BUFFER if plain and is_plain(self.weight, self.real) else BUFFER // 2
         most = min(rows, MOST if plain else max(fitting(self.hidden.shape[-1], self.real), LEAST))
-        whole = BUFFER // (self.classes * item)
+        whole = size // (self.classes * item)
         if whole >= min(short, most) and not all_rows:
             height, self.wide = share(rows, min(most, whole)), self.classes
         else:
             height = share(rows, min(most, TALL))
-            self.wide = min(share(self.classes, BUFFER // (height * item), _core.BLOCK), self.classes)
+            self.wide = min(share(self.classes, size // (height * item), _core.BLOCK), self.classes)
         self.buffer = np.empty(height * self.wide, self.real)
         in_pieces = all_rows or self.wide < self.classes
         self.known = np.empty((rows if all_rows else height, _core.CARRY)) if in_pieces else None
