@@ -32,8 +32,8 @@ def linear_cross_entropy(
     .. math:: (1 - \epsilon)\, w_t (\operatorname{lse} - x_t)
               + \frac{\epsilon}{C} \sum_j w_j (\operatorname{lse} - x_j) + z \operatorname{lse}^2,
 
-    as :func:`cross_entropy` of ``hidden @ weight.T + bias``. Beside the arrays given and the gradients it takes less than
-    64 MB, however many rows and classes there are.
+    as :func:`cross_entropy` of ``hidden @ weight.T + bias``. Beside the arrays given and the gradients it takes less
+    than 64 MB, however many rows and classes there are.
 
     Parameters
     ----------

@@ -5,6 +5,7 @@ What is not contiguous and of the compute dtype is copied, as much at once as th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -92,27 +93,29 @@ class States:
         The numbers of the rows that count, if not all do.
     """
 
-    __slots__ = ("array", "count", "counted", "double", "flat", "lead", "real")
+    __slots__ = ("array", "count", "counted", "lead", "real", "shape")
 
     def __init__(self, array: Array, real: np.dtype[Any], counted: Array | None) -> None:
         self.array, self.real, self.counted = array, real, counted
-        self.double = real.itemsize == 8
         self.lead = array.shape[:-1]
-        rows = int(np.prod(self.lead, dtype=np.int64))
-        self.count = rows if counted is None else counted.size
-        # A view, or nothing: what has no such view is looked at through the places of its rows.
-        self.flat = array.reshape(rows, array.shape[-1]) if array.ndim <= 2 or array.flags.c_contiguous else None
+        self.shape = (math.prod(self.lead), array.shape[-1])
+        self.count = self.shape[0] if counted is None else counted.size
 
     def is_plain(self, *others: Array) -> bool:
         """Whether tiles of this array, and of others of its shape, need no copy."""
         return self.counted is None and all(is_plain(one, self.real) for one in (self.array, *others))
 
+    def view(self, array: Array) -> Array:
+        """An array of the same shape as a matrix of all its rows, if it is contiguous or has two axes at most."""
+        return array.reshape(self.shape)
+
     def tiles(self, height: int) -> Iterator[Tile]:
         """The rows that count, so many at a time."""
+        can_view = self.array.ndim <= 2 or self.array.flags.c_contiguous
         for part in parts(self.count, height):
             rows = part if self.counted is None else self.counted[part]
-            found = self.array[self._places(rows)] if self.flat is None else self.flat[rows]
-            yield Tile(rows, part, arrays.contiguous(found, self.double))
+            found = self.view(self.array)[rows] if can_view else self.array[self._places(rows)]
+            yield Tile(rows, part, arrays.contiguous(found, self.real.itemsize == 8))
 
     def _places(self, rows: Places) -> tuple[Array, ...]:
         return np.unravel_index(np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows, self.lead)

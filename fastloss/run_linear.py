@@ -1,10 +1,10 @@
 """How a declared loss of logits that are a matrix product is run: a tile of rows x classes of them at a time.
 
 NumPy's matmul writes the logits of a tile into a buffer, where the rowwise kernel takes them in, and turns them into
-their gradient when that is wanted; further products make of it the gradients of what the logits came from. Rows that the
-buffer holds whole pass through it once. Others come in pieces: all of them are scanned, and their logits made again for
-the gradient. Tiles are few and large, since products want many rows, and since the threads of matmul and those of the
-kernels wait for each other at every turn.
+their gradient when that is wanted; further products make of it the gradients of what the logits came from. Rows that
+the buffer holds whole pass through it once. Others come in pieces: all of them are scanned, and their logits made again
+for the gradient. Tiles are few and large, since products want many rows, and since the threads of matmul and those of
+the kernels wait for each other at every turn.
 """
 
 from __future__ import annotations
@@ -111,8 +111,7 @@ class LinearCrossEntropy:
         found, lead = arrays.labels(target, self.loss, "target"), self.hidden.shape[:-1]
         if found.shape != lead:
             raise ValueError(
-                f"{self.loss}: target must have shape {lead} for hidden of shape {self.hidden.shape}, "
-                f"has {found.shape}"
+                f"{self.loss}: target must have shape {lead} for hidden of shape {self.hidden.shape}, has {found.shape}"
             )
         _, self.denominator, bad = _core.rowwise(
             -1, self.double, self._imagined(lead), len(lead), found, None, None, self.class_weight, 0.0, ignore_index,
@@ -262,7 +261,7 @@ class LinearCrossEntropy:
         bias_sum = np.zeros(self.classes)
         for tile in states.tiles(height):
             ones, first = np.ones(len(tile.factor), self.real), tile.part.start == 0
-            to_hidden = by_hidden.reshape(states.flat.shape)[tile.rows] if plain else np.empty_like(tile.factor)
+            to_hidden = states.view(by_hidden)[tile.rows] if plain else np.empty_like(tile.factor)
             for classes, logits in self._gradients(tile, scale):
                 for part, weight in factors(self.weight[classes], self.real):
                     add_product(to_hidden, logits[:, part], weight, classes.start == part.start == 0)

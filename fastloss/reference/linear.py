@@ -25,8 +25,8 @@ def linear_cross_entropy(
 ) -> Terms:
     """``cross_entropy`` of ``x = hidden @ weight.T + bias`` (torch): with its gradient ``g`` by the rows of ``x``,
 
-    ``g @ weight`` by ``hidden``, ``g.T @ hidden`` by ``weight``, the sum of ``g`` over the rows by ``bias``. Of the rows
-    that count: others are not looked at.
+    ``g @ weight`` by ``hidden``, ``g.T @ hidden`` by ``weight``, the sum of ``g`` over the rows by ``bias``. Of the
+    rows that count: others are not looked at.
     """
     h, w, labels = as_float64(hidden), as_float64(weight), np.asarray(target)
     counted = np.broadcast_to(labels != ignore_index, h.shape[:-1])
