@@ -1,4 +1,4 @@
-"""The machine's limits on a piece of work, with all threads: reading and writing its arrays once, or matrix products."""
+"""The limits of a machine on a piece of work, with all threads: its arrays read and written once, or its products."""
 
 from __future__ import annotations
 
