@@ -391,7 +391,7 @@ def jax_by_hand(problem: Problem) -> Contender | None:
 # By the name that `--peers` and the reports use: the module it needs, and what makes the contender.
 PEERS: dict[str, tuple[str, Prepare]] = {
     "torch": ("torch", torch_eager),
-    "torch, chunked": ("torch", torch_chunked),
+    "torch chunked": ("torch", torch_chunked),
     "torch.compile": ("torch", torch_compile),
     "jax.jit": ("jax", jax_jit),
     "jax.jit by hand": ("jax", jax_by_hand),
