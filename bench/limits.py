@@ -1,4 +1,4 @@
-"""The machine's limits on a piece of work: reading and writing its arrays once, with all threads."""
+"""The limits of a machine on a piece of work, with all threads: its arrays read and written once, or its products."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ def limit(problem: Problem) -> Contender | None:
     """Read all that the work reads and write as much as it writes, past the caches.
 
     As many arrays are copied as are written, from those that are read; the others are only read. None for
-    work that is too small or does not read all of its input.
+    work that is too small or does not read all of its input. Of a linear layer its products alone.
     """
+    if problem.work.function.family == "linear":
+        return Contender(_products(problem))
     if problem.gathers or problem.bytes < LEAST_BYTES:
         return None
     copied = list(zip(problem.reads, problem.writes, strict=False))
@@ -36,6 +38,22 @@ def _pass(copied: list[tuple[Array, Array]], read: tuple[Array, ...]) -> Call:
             _core.copy_probe(source, destination, threads)
         for array in rest:
             _core.read_probe(array, threads)
+
+    return call
+
+
+def _products(problem: Problem) -> Call:
+    """NumPy's of whole arrays, the logits among them: one for the value, and two more for the gradients."""
+    real = np.float64 if problem.dtype == np.float64 else np.float32
+    hidden, weight = (each.astype(real, copy=False) for each in problem.arguments[:2])
+    logits = np.full((len(hidden), len(weight)), 1, real)
+    out = [np.full_like(hidden, 1), np.full_like(weight, 1)] if problem.writes else []
+
+    def call() -> None:
+        np.matmul(hidden, weight.T, out=logits)
+        if out:
+            np.matmul(logits, weight, out=out[0])
+            np.matmul(logits.T, hidden, out=out[1])
 
     return call
 

@@ -22,6 +22,7 @@ from .problem import Array, Problem
 
 Prepare = Callable[[Problem], Contender | None]
 Function = Callable[..., Any]
+OPTIONS = "LinearCrossEntropyOptions"
 
 
 def float64_reference(problem: Problem) -> Contender | None:
@@ -174,6 +175,7 @@ def _torch_function(problem: Problem) -> Function | None:
         return (divergence(log_m, log_p) + divergence(log_m, log_q)) / 2
 
     own: dict[str, Function] = {
+        "linear_cross_entropy": lambda x, w, t: functional.cross_entropy(x @ w.T, t),
         "cosine_similarity": lambda x, y: functional.cosine_similarity(x, y, axis),
         "dice_loss": lambda x, t: tversky_loss(x, t, 0.5),
         "tversky_loss": tversky_loss,
@@ -227,6 +229,14 @@ def torch_eager(problem: Problem) -> Contender | None:
     """torch, eager; the gradient by `backward()` into a `.grad` that starts as None."""
     function = _torch_function(problem)
     return None if function is None else _torch_contender(function, problem)
+
+
+def torch_chunked(problem: Problem) -> Contender | None:
+    """The form of torch's linear_cross_entropy that does not hold all logits."""
+    functional, options = import_module("torch.nn.functional"), getattr(import_module("torch.nn"), OPTIONS, None)
+    if options is None or problem.work.function.family != "linear":
+        return None
+    return _torch_contender(functools.partial(functional.linear_cross_entropy, options=options()), problem)
 
 
 def torch_compile(problem: Problem) -> Contender | None:
@@ -310,6 +320,7 @@ def _jax_function(problem: Problem) -> Function | None:
 
         own |= {
             "cross_entropy": lambda x, t: labelled(x, t).mean(),
+            "linear_cross_entropy": lambda x, w, t: labelled(x @ w.T, t).mean(),
             "perplexity": lambda x, t: jnp.exp(labelled(x, t).mean()),
             "mse_loss": lambda x, t: optax.squared_error(x, t).mean(),
             "huber_loss": lambda x, t: optax.losses.huber_loss(x, t).mean(),
@@ -380,6 +391,7 @@ def jax_by_hand(problem: Problem) -> Contender | None:
 # By the name that `--peers` and the reports use: the module it needs, and what makes the contender.
 PEERS: dict[str, tuple[str, Prepare]] = {
     "torch": ("torch", torch_eager),
+    "torch chunked": ("torch", torch_chunked),
     "torch.compile": ("torch", torch_compile),
     "jax.jit": ("jax", jax_jit),
     "jax.jit by hand": ("jax", jax_by_hand),

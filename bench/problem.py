@@ -71,8 +71,9 @@ class Problem:
         if self.upstream is not None:
             self.keywords["grad_output"] = self.upstream
         # Touched here, so that no page is new to whoever writes it.
-        gradients = len(work.function.predictions) if gradient else 0
-        self.writes = tuple(np.full(work.shape, 1, dtype) for _ in range(self.wide_value + gradients))
+        shapes = [work.shape] * self.wide_value
+        shapes += [self.arguments[place].shape for place in self.leaves] if gradient else []
+        self.writes = tuple(np.full(shape, 1, dtype) for shape in shapes)
 
     @property
     def input(self) -> Array:
@@ -117,6 +118,8 @@ class Problem:
         work = self.work
         if work.function.family == "sequence":
             return self._of_sequences(name)
+        if work.function.family == "linear":
+            return self._of_layer(name)
         if name in KINDS.get(work.loss, {}):
             return self._of_kind(KINDS[work.loss][name])
         if name != "target":
@@ -153,6 +156,14 @@ class Problem:
             return self._random.integers(1, classes, size=(count, labels))
         return np.full(count, steps if name == "input_lengths" else labels)
 
+    def _of_layer(self, name: str) -> Array:
+        rows, features, classes = self.work.shape
+        if name == "target":
+            return self._random.integers(classes, size=rows)
+        numbers = self._random.standard_normal((classes if name == "weight" else rows, features), np.float32)
+        numbers *= np.float32(2 / np.sqrt(features)) if name == "weight" else np.float32(1)
+        return numbers.astype(self.dtype, copy=False)
+
     def _shape_rows(self) -> None:
         """Give the rows what is hardest about them."""
         if self.work.data == "confident":
@@ -162,7 +173,7 @@ class Problem:
 
     def _has_wide_value(self) -> bool:
         """Whether the value has one number per number of the input, found out on a few of them."""
-        if self.work.function.family == "sequence":
+        if self.work.function.family in ("sequence", "linear"):
             return False
         few = [each[(slice(2),) * each.ndim] for each in self.arguments]
         few = [np.minimum(each, 1) if each.dtype.kind == "i" else each for each in few]

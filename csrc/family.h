@@ -15,6 +15,7 @@
 #include "tiles/rowwise.h"
 #include "tiles/lanes.h"
 #include "tiles/rows.h"
+#include "tiles/pieces.h"
 #include "tiles/panel.h"
 #include "tiles/columns.h"
 #include "tiles/pairs.h"

@@ -81,9 +81,22 @@ typedef struct {
     fl_array value, hess, grad[FL_MAX_GRADS];
 } fl_pointwise;
 
-/* A rowwise loss over `count` rows of `classes` classes. */
+/* What is known of a row whose classes come in pieces, between one piece and the next. */
 typedef struct {
-    int64_t count, classes;
+    double max, count, rest; /* as the scan's (tiles/rows.h) */
+    double picked;           /* the target's logit */
+    double dot, mass;        /* the kernel's own sums, the first of them as seen from `max` */
+} fl_carry;
+
+/* What to do with rows: all of it at once; or of rows in pieces, piece by piece in the order of the classes take it in;
+ * then tell the values, for which nothing is read; and the derivatives of any piece. */
+enum { FL_ENTIRE, FL_SCAN, FL_VALUE, FL_DERIVE };
+
+/* A rowwise loss over `count` rows of `classes` classes: those from `first_class` on where `all_classes` come in pieces. */
+typedef struct {
+    int64_t count, classes, first_class, all_classes;
+    int phase;
+    fl_carry *carry; /* one per row, of rows in pieces */
     fl_matrix input;
     fl_matrix dense;      /* probability targets, or the upstream gradient of a row-valued function */
     fl_array label;       /* class indices, one per row */
@@ -255,7 +268,7 @@ static inline int64_t fl_kept_reals(int64_t classes) { return (classes + FL_BLOC
  * and none for rows that would not stay in the cache. */
 static inline int64_t fl_row_scratch(const fl_rowwise *job, int reads, int64_t real_bytes) {
     int64_t bytes = fl_kept_reals(job->classes) * real_bytes * (reads == FL_PAIRS ? 2 : 1);
-    int passes = reads == FL_PAIRS || (job->grad.rows.data && job->softcap == 0);
+    int passes = reads == FL_PAIRS || (job->grad.rows.data && job->softcap == 0 && job->phase == FL_ENTIRE);
     return passes && job->classes > FL_NARROW && bytes <= FL_KEPT ? bytes : 0;
 }
 

@@ -16,7 +16,7 @@ from typing import Any
 from fastloss.loss import LOSSES
 
 PAGE = Path(__file__).with_name("losses.md")
-FAMILIES = ("pointwise", "rowwise", "sequence", "embedding")
+FAMILIES = ("pointwise", "rowwise", "linear", "sequence", "embedding")
 INTRODUCTION = """\
 <!-- Made from the docstrings by docs/make_losses.py; `make docs` makes it anew. -->
 

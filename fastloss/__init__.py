@@ -26,6 +26,7 @@ from .divergence import js_div_with_logits, kl_div_with_logits
 from .evaluation import Evaluation
 from .focal import focal_loss
 from .likelihood import gamma_nll_loss, gaussian_nll_loss, kl_div, poisson_nll_loss, tweedie_nll_loss
+from .linear import linear_cross_entropy
 from .margin import multi_margin_loss, multilabel_margin_loss, multilabel_soft_margin_loss
 from .matching import clip_loss, info_nce_loss, siglip_loss
 from .metric import (
@@ -94,6 +95,7 @@ __all__ = [
     "kl_div",
     "kl_div_with_logits",
     "l1_loss",
+    "linear_cross_entropy",
     "log_cosh_loss",
     "log_softmax",
     "logsumexp",

@@ -4,10 +4,11 @@ from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 cdef extern from "fastloss.h" nogil:
     enum:
-        FL_MAX_DIM, FL_MAX_OPERANDS, FL_MAX_GRADS, FL_MAX_PARAMS, FL_ROW_OPERANDS, FL_TILE, FL_NARROW
+        FL_MAX_DIM, FL_MAX_OPERANDS, FL_MAX_GRADS, FL_MAX_PARAMS, FL_ROW_OPERANDS, FL_TILE, FL_NARROW, FL_BLOCK
         FL_F32, FL_F64, FL_F16, FL_BF16, FL_I8, FL_U8, FL_I16, FL_U16, FL_I32, FL_U32, FL_I64, FL_U64
         FL_MODE_VALUE, FL_MODE_GRAD, FL_MODE_HESS, FL_PICKED
         FL_PAIR_PARTS, FL_PRODUCT, FL_DISTANCE, FL_SQUARE
+        FL_ENTIRE, FL_SCAN, FL_VALUE, FL_DERIVE
 
     ctypedef struct fl_array:
         char *data
@@ -45,8 +46,13 @@ cdef extern from "fastloss.h" nogil:
         fl_array value, hess
         fl_array *grad
 
+    ctypedef struct fl_carry:
+        double max, count, rest, picked, dot, mass
+
     ctypedef struct fl_rowwise:
-        int64_t count, classes
+        int64_t count, classes, first_class, all_classes
+        int phase
+        fl_carry *carry
         fl_matrix input, dense
         fl_array label
         const void *upstream

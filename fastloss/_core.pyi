@@ -16,6 +16,11 @@ DISTANCE: int
 SQUARE: int
 PAIR_PARTS: int
 TILE: int
+BLOCK: int
+SCAN: int
+VALUE: int
+DERIVE: int
+CARRY: int
 NARROW: int
 COMPILER: str
 OPENMP: str
@@ -63,6 +68,7 @@ def rowwise(
     hess: Array | None,
     extra: tuple[Array, ...] | None,
     threads: int,
+    piece: tuple[int, int, int, Array] | None = None,
 ) -> tuple[float, float, int]: ...
 def rowsums(
     loss: int,

@@ -87,8 +87,9 @@ ROWWISE = _names(fl_rowwise_names)
 ROWSUMS = _names(fl_rowsums_names)
 SEQUENCE = _names(fl_sequence_names)
 PAIRWISE = _names(fl_pairwise_names)
-TILE = FL_TILE
-NARROW = FL_NARROW
+TILE, BLOCK, NARROW = FL_TILE, FL_BLOCK, FL_NARROW
+SCAN, VALUE, DERIVE = FL_SCAN, FL_VALUE, FL_DERIVE
+CARRY = sizeof(fl_carry) // sizeof(double)
 COMPILER = FL_COMPILER.decode()
 OPENMP = FL_OPENMP.decode()
 
@@ -270,8 +271,11 @@ def pointwise(int loss, int mode, bint wide, cnp.ndarray shaped, tuple operands,
 
 def rowwise(int loss, bint wide, cnp.ndarray input, int axis, label, dense, upstream, weight, double weight_sum,
             ignore_index, tuple params, double softcap, double scale, bint stream, value, grad, hess, extra,
-            int threads):
+            int threads, tuple piece=None):
     """Run a rowwise kernel along an axis (loss -1: only look at the labels).
+
+    `piece`, of rows whose classes come in pieces: what to do with it (SCAN, VALUE, DERIVE), its first class, how many
+    classes there are, and an array of CARRY float64 numbers for each row.
 
     Returns the sum of the losses, the sum of the weights, and the first row with a label out of range or -1.
     """
@@ -288,6 +292,10 @@ def rowwise(int loss, bint wide, cnp.ndarray input, int axis, label, dense, upst
         job.classes = cnp.PyArray_DIM(input, axis)
         job.count = cnp.PyArray_SIZE(input) // job.classes
         describe_rows(&job.input, input, axis)
+        job.phase, job.first_class, job.all_classes = FL_ENTIRE, 0, job.classes
+        if piece is not None:
+            job.phase, job.first_class, job.all_classes, a = piece
+            job.carry = <fl_carry *>cnp.PyArray_DATA(a)
         job.dense.rows.data = job.grad.rows.data = job.hess.rows.data = NULL
         job.label.data = NULL
         job.upstream = job.weight = job.value = job.entropy = job.logsumexp = NULL
@@ -324,7 +332,7 @@ def rowwise(int loss, bint wide, cnp.ndarray input, int axis, label, dense, upst
         work.job = job
         work.items = job.count
         # Labels alone, and a value that wants one class of each row, are little work however long the rows.
-        picked = loss < 0 or (fl_rowwise_reads[loss] == FL_PICKED and grad is None)
+        picked = loss < 0 or job.phase == FL_VALUE or (fl_rowwise_reads[loss] == FL_PICKED and grad is None)
         work.cost = job.count if picked else cnp.PyArray_SIZE(input)
         work.tile_items = FL_TILE if loss < 0 else tile_rows(
             job.classes, job.input.class_stride != cnp.PyArray_ITEMSIZE(input))

@@ -240,11 +240,11 @@ def bad_element(named: Sequence[tuple[str, Array]], shape: tuple[int, ...], at: 
     return ValueError(f"{loss}: {why}, but {where}{' and '.join(had)}")
 
 
-def class_weight(value: Any, classes: int, double: bool, loss: str) -> Array:
+def class_weight(value: Any, classes: int, double: bool, loss: str, name: str = "weight") -> Array:
     """One weight per class, contiguous and of the compute dtype."""
-    found = numeric(value, loss, "weight")
+    found = numeric(value, loss, name)
     if found.shape != (classes,):
-        raise ValueError(f"{loss}: weight must have shape ({classes},), one per class, has {found.shape}")
+        raise ValueError(f"{loss}: {name} must have shape ({classes},), one per class, has {found.shape}")
     return contiguous(found, double)
 
 
@@ -285,7 +285,13 @@ def broadcast_shape(named: list[tuple[str, Array]], loss: str) -> tuple[int, ...
 
 
 def gradient_outputs(
-    out: Any, like: list[tuple[str, Array]], dtypes: list[np.dtype[Any]], inputs: list[Array], loss: str
+    out: Any,
+    like: list[tuple[str, Array]],
+    dtypes: list[np.dtype[Any]],
+    inputs: list[Array],
+    loss: str,
+    *,
+    in_place: bool = True,
 ) -> tuple[list[Array], list[Any], Callable[[], None] | None]:
     """Arrays to write derivatives into, what to return to the caller, and what to do when they are written.
 
@@ -300,6 +306,8 @@ def gradient_outputs(
     inputs : list of arrays
         What is read while the outputs are written. An output may be one of them, element for element; one that
         overlaps in another way is written at the end.
+    in_place : bool
+        Whether an output that is an input can be written while that is read; else it too is written at the end.
     """
     if out is None:
         made = [np.empty(array.shape, dtype) for (_, array), dtype in zip(like, dtypes, strict=True)]
@@ -322,7 +330,7 @@ def gradient_outputs(
         if _writes_twice(found):
             raise ValueError(f"{loss}: out has several elements in one place (strides {found.strides})")
         others = [*inputs, *written]
-        if any(np.may_share_memory(found, other) and not _same_place(found, other) for other in others):
+        if any(np.may_share_memory(found, other) and not (in_place and _same_place(found, other)) for other in others):
             later.append((found, np.empty(found.shape, dtype)))
             found = later[-1][1]
         elif any(_same_place(found, other) for other in written):

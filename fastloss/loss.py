@@ -142,13 +142,14 @@ def loss(
 
     Parameters
     ----------
-    family : {"pointwise", "rowwise", "sequence", "embedding"}
+    family : {"pointwise", "rowwise", "sequence", "linear", "embedding"}
     grad, hess : bool
         Whether it has a gradient, and a Hessian.
     grad_output : bool
         Whether ``value_and_grad`` takes an upstream gradient.
     predictions : tuple of str, optional
-        The arguments it is differentiated by; the first alone by default.
+        The arguments it is differentiated by; the first alone by default. One that may be left out has no gradient in
+        calls that do so.
     """
 
     def decorate(declare: Callable[P, Declaration]) -> Loss[P]:

@@ -43,6 +43,16 @@ def _is_probabilities(input: ArrayLike, target: Any, name: str) -> bool:
     )
 
 
+def check_parameters(name: str, label_smoothing: float, z_loss: float, softcap: float | None) -> None:
+    """Those of a cross entropy."""
+    if _given(label_smoothing) and not 0.0 <= arrays.number(label_smoothing, name, "label_smoothing") <= 1.0:
+        raise ValueError(f"{name}: label_smoothing must be in [0, 1], got {label_smoothing!r}")
+    if _given(z_loss) and not 0.0 <= arrays.number(z_loss, name, "z_loss") <= arrays.LARGEST:
+        raise ValueError(f"{name}: z_loss must be in [0, {arrays.LARGEST}], got {z_loss!r}")
+    if softcap is not None and not 1 / arrays.LARGEST <= arrays.number(softcap, name, "softcap") <= arrays.LARGEST:
+        raise ValueError(f"{name}: softcap must be in [{1 / arrays.LARGEST}, {arrays.LARGEST}], got {softcap!r}")
+
+
 @loss("rowwise", hess=True)
 def cross_entropy(
     input: ArrayLike,
@@ -123,12 +133,7 @@ def cross_entropy(
            [ 0.106, -0.212,  0.106]], dtype=float32)
     """
     name = "cross_entropy"
-    if _given(label_smoothing) and not 0.0 <= arrays.number(label_smoothing, name, "label_smoothing") <= 1.0:
-        raise ValueError(f"{name}: label_smoothing must be in [0, 1], got {label_smoothing!r}")
-    if _given(z_loss) and not 0.0 <= arrays.number(z_loss, name, "z_loss") <= arrays.LARGEST:
-        raise ValueError(f"{name}: z_loss must be in [0, {arrays.LARGEST}], got {z_loss!r}")
-    if softcap is not None and not 1 / arrays.LARGEST <= arrays.number(softcap, name, "softcap") <= arrays.LARGEST:
-        raise ValueError(f"{name}: softcap must be in [{1 / arrays.LARGEST}, {arrays.LARGEST}], got {softcap!r}")
+    check_parameters(name, label_smoothing, z_loss, softcap)
     dense = not (type(target) is np.ndarray and target.dtype.kind in "iub") and _is_probabilities(input, target, name)
     return Rowwise(
         name,

@@ -24,6 +24,7 @@ ROWS += [(rows, classes) for classes in (3, 10, 64) for rows in (0, 2, 31, 32, 1
 ROWS += [(9, classes) for classes in (65, 100, 1000, 1023, 1024, 1025, 2049, 3000)]
 SEQUENCES = [(1, 1, 2), (2, 3, 5), (7, 4, 3), (12, 0, 4), (30, 9, 12), (24, 2, 64), (26, 3, 1030), (60, 2, 33)]
 EMBEDDINGS = [(0, 3), (1, 3), (2, 2), (3, 33), (31, 4), (33, 7), (64, 40), (70, 130)]
+LINEAR = [(1, 1), (33, 3), (0, 5), (2, 64), (9, 65), (100, 10), (5, 1023), (9, 1025), (3, 2049), (70, 300)]
 SIZES = [(n,) for n in (0, 1, 31, 32, 33, 1023, 1024, 1025, 16383, 16384, 16385, 65535, 65536, 65537)]
 
 
@@ -268,6 +269,34 @@ def _ctc_terms(log_probs: Any, **arguments: Any) -> tuple[Any, Any]:
     return coarse * np.abs(value) * 8, (2 * p - grad) * (1 + coarse * np.abs(value)[..., None])
 
 
+# Of a linear layer: the shape is that of the logits, which have no rounding error.
+def hidden_states(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.float64]:
+    return rng.integers(-2, 3, (*shape[:-1], 4)).astype(np.float64)
+
+
+def layer_weights(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.float64]:
+    return rng.integers(-6, 7, (shape[-1], 4)) / 4
+
+
+def layer_bias(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.float64]:
+    return rng.integers(-6, 7, shape[-1]) / 2
+
+
+def _linear_terms(
+    hidden: Any, weight: Any, target: Any, bias: Any, class_weight: Any = None, **more: Any
+) -> tuple[Any, Any]:
+    h, w = float64(hidden), float64(weight)
+    x = h @ w.T + float64(bias)
+    value, g = _cross_entropy_terms(x, target, class_weight, **more)
+    if not np.ndim(g):
+        g = REFERENCES["softmax"](x) + np.equal(target[..., None], np.arange(len(w)))
+        g *= 1 if class_weight is None else float64(class_weight)[target][..., None]
+    g = np.where((target >= 0)[..., None], g, 0).reshape(-1, len(w))
+    # Sums of products, each of them rounded.
+    by_hidden, by_weight = (g @ np.abs(w)).reshape(h.shape), g.T @ np.abs(h).reshape(-1, h.shape[-1])
+    return value, (2 * by_hidden, 2 * by_weight, 2 * g.sum(0))
+
+
 def nearby(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.float64]:
     """Logits that differ little from all others made by this, but for one number for each row."""
     return logits(np.random.default_rng(11), shape) + rng.normal(0, 1e-3, shape) + rng.normal(0, 5, (*shape[:-1], 1))
@@ -447,6 +476,17 @@ CASES: dict[str, Case] = {
         ),
         _ctc_terms,
     ),
+    "linear_cross_entropy": Case(
+        {"hidden": hidden_states, "weight": layer_weights, "target": labels, "bias": layer_bias},
+        (
+            {},
+            {"target": some_ignored, "class_weight": class_weights, "z_loss": 1e-3},
+            {"target": some_ignored, "label_smoothing": 0.1},
+            {"class_weight": class_weights, "label_smoothing": 0.1},
+            {"softcap": 5.0},
+        ),
+        _linear_terms,
+    ),
     "score": Case(LABELLED, ({}, {"target": some_ignored}), _logsumexp_terms),
 }
 
@@ -461,7 +501,9 @@ def strided(arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def shapes(family: str) -> list[Shape]:
-    return {"pointwise": SIZES, "rowwise": ROWS, "sequence": SEQUENCES, "embedding": EMBEDDINGS}[family]
+    return {"pointwise": SIZES, "rowwise": ROWS, "sequence": SEQUENCES, "linear": LINEAR, "embedding": EMBEDDINGS}[
+        family
+    ]
 
 
 @functools.lru_cache(maxsize=4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 from cases import CASES
@@ -95,10 +97,15 @@ ARGUMENTS = [
     for each in CASES[name].operands
     if each in LOSSES[name].predictions or each == "target"
 ]
+BAD_ARGUMENTS = [
+    (*each, case)
+    for each in ARGUMENTS
+    for case in BAD_DTYPES
+    if case != "none" or inspect.signature(LOSSES[each[0]]).parameters[each[1]].default is not None
+]
 
 
-@pytest.mark.parametrize(("name", "argument"), ARGUMENTS)
-@pytest.mark.parametrize("case", BAD_DTYPES)
+@pytest.mark.parametrize(("name", "argument", "case"), BAD_ARGUMENTS)
 def test_bad_dtype(case, name, argument):
     make, fragments = BAD_DTYPES[case]
     shape = (3,) if LOSSES[name].family == "pointwise" else (4, 3)

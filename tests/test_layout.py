@@ -20,12 +20,14 @@ CE, BCE, MSE = fl.cross_entropy, fl.binary_cross_entropy_with_logits, fl.mse_los
 
 
 def drawn(name, dtype_name="float32", variant=0, shape=None):
-    shape = (
-        shape
-        or {"pointwise": (70, 40), "rowwise": (5, 70), "sequence": (9, 4, 70), "embedding": (40, 7)}[
-            LOSSES[name].family
-        ]
-    )
+    by_family = {
+        "pointwise": (70, 40),
+        "rowwise": (5, 70),
+        "sequence": (9, 4, 70),
+        "linear": (5, 70),
+        "embedding": (40, 7),
+    }
+    shape = shape or by_family[LOSSES[name].family]
     return CASES[name].draw(CASES[name].variants[variant], np.random.default_rng(5), shape, dtype_name)
 
 

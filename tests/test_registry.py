@@ -37,7 +37,7 @@ class TestLoss:
         assert getattr(fastloss, name) is LOSSES[name]
         assert name in fastloss.__all__
         assert LOSSES[name].name == LOSSES[name].__name__ == name
-        assert LOSSES[name].family in ("pointwise", "rowwise", "sequence", "embedding")
+        assert LOSSES[name].family in ("pointwise", "rowwise", "sequence", "linear", "embedding")
 
     def test_is_a_function_that_pickles_by_name(self, name):
         assert inspect.isfunction(LOSSES[name])

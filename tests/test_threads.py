@@ -25,6 +25,7 @@ LARGE = {
     "rowwise": [(30_011, 10), (307, 1000), (9, 33_001)],
     "sequence": [(151, 19, 90)],
     "embedding": [(1100, 17)],
+    "linear": [(307, 1000), (9, 33_001)],
 }
 # Every variant in float32, the plain one in every other dtype.
 TRIED = [(*case, "float32") for case in ALL] + [(name, 0, each) for name in LOSSES for each in DTYPES[1:]]

@@ -168,10 +168,10 @@ FL_INLINE real R(cross_entropy_hess)(R(class_of) c, const R(row_params) *p, cons
  *   l'_j = A p_j - eps/C w_j - (1 - eps) w_t [j = t],  A = (1 - eps) w_t + eps/C sum_j w_j + 2 z lse
  *   l''_j = A p_j (1 - p_j) + 2 z p_j^2
  * lse - x = (m - x) + log (s / top) adds two numbers >= 0; at the target A p - ... = (A - ...) - A (1 - p). */
-#define cross_entropy_needs (NEEDS_EXP | NEEDS_LABEL | MAY_DOT | FROM_EXP)
+#define cross_entropy_needs (NEEDS_EXP | NEEDS_LABEL | MAY_DOT | FROM_EXP | IN_PIECES)
 FL_INLINE R(dots) R(cross_entropy_dot)(R(class_of) c, const R(row_params) *p) {
     (void)p;
-    return (R(dots)){R(times)(c.weight, -c.d), 0};
+    return (R(dots)){R(times)(c.weight, -c.d), c.weight};
 }
 FL_INLINE real R(cross_entropy_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
     real log_sum = R(log_sum)(s), lse = s->max + log_sum, main = p->keep * s->weight, gap = s->max - s->picked;

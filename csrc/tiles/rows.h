@@ -10,6 +10,8 @@ typedef struct {
     int64_t first, ahead; /* the first largest class; classes that come before the target */
 } R(scan);
 
+FL_INLINE R(scan) R(nothing_seen)(void) { return (R(scan)){-REAL_INF, R(unit_of)(-REAL_INF), 0, 0, 0, 0, 0}; }
+
 /* How a sum in one unit becomes one in a larger: by a power of two, except where `base` is at work. */
 FL_INLINE double R(rescale)(R(unit) from, R(unit) to) {
     return r64_exp_nonpositive(((double)from.base - (double)to.base) * (double)to.rate.c +
@@ -212,10 +214,9 @@ typedef struct {
     real top;
 } R(foresight);
 
-/* `next_row` follows this one, or is NULL; it is looked at ahead if it is as short as one block. */
-FL_INLINE R(scan) R(scan_classes)(const fl_rowwise *job, const char *row, const char *next_row, R(foresight) *ahead,
-                                  real picked, int64_t label, int needs, int keep, real *kept) {
-    R(scan) s = {-REAL_INF, R(unit_of)(-REAL_INF), 0, 0, 0, 0, 0};
+/* Goes on from s. `next_row` follows this one, or is NULL; it is looked at ahead if it is as short as one block. */
+FL_INLINE R(scan) R(scan_classes)(const fl_rowwise *job, R(scan) s, const char *row, const char *next_row,
+                                  R(foresight) *ahead, real picked, int64_t label, int needs, int keep, real *kept) {
     FL_ALIGNED(64) real buffer[FL_BLOCK];
     const real softcap = (real)job->softcap;
     R(unit) *units = keep ? R(units_of)(job, kept) : NULL;
@@ -248,18 +249,23 @@ FL_INLINE R(scan) R(scan_classes)(const fl_rowwise *job, const char *row, const 
 }
 
 FL_NOINLINE R(scan) R(scan_plain)(const fl_rowwise *job, const char *row, const char *next_row, R(foresight) *ahead) {
-    return R(scan_classes)(job, row, next_row, ahead, 0, 0, NEEDS_EXP, 0, NULL);
+    return R(scan_classes)(job, R(nothing_seen)(), row, next_row, ahead, 0, 0, NEEDS_EXP, 0, NULL);
 }
 FL_NOINLINE R(scan) R(scan_tilt)(const fl_rowwise *job, const char *row, const char *next_row, R(foresight) *ahead) {
-    return R(scan_classes)(job, row, next_row, ahead, 0, 0, NEEDS_EXP | NEEDS_TILT, 0, NULL);
+    return R(scan_classes)(job, R(nothing_seen)(), row, next_row, ahead, 0, 0, NEEDS_EXP | NEEDS_TILT, 0, NULL);
 }
 FL_NOINLINE R(scan) R(scan_rank)(const fl_rowwise *job, const char *row, const char *next_row, R(foresight) *ahead,
                                  real picked, int64_t label) {
-    return R(scan_classes)(job, row, next_row, ahead, picked, label, NEEDS_EXP | NEEDS_TILT | NEEDS_RANK, 0, NULL);
+    return R(scan_classes)(job, R(nothing_seen)(), row, next_row, ahead, picked, label,
+                           NEEDS_EXP | NEEDS_TILT | NEEDS_RANK, 0, NULL);
 }
 FL_NOINLINE R(scan)
     R(scan_keep)(const fl_rowwise *job, const char *row, const char *next_row, R(foresight) *ahead, real *kept) {
-    return R(scan_classes)(job, row, next_row, ahead, 0, 0, NEEDS_EXP, 1, kept);
+    return R(scan_classes)(job, R(nothing_seen)(), row, next_row, ahead, 0, 0, NEEDS_EXP, 1, kept);
+}
+FL_NOINLINE R(scan)
+    R(scan_on)(const fl_rowwise *job, R(scan) s, const char *row, const char *next_row, R(foresight) *ahead) {
+    return R(scan_classes)(job, s, row, next_row, ahead, 0, 0, NEEDS_EXP, 0, NULL);
 }
 
 /* The second look at a row: its kernel's own sums, or its outputs. `weighted` is a constant: a load that depends on a
@@ -307,13 +313,21 @@ FL_INLINE void R(class_blocks)(real *to, const real *x, const real *y, const rea
         R(class_block)(to, x, y, x, 0, 0, n, shift, unit, p, k, of_class);
 }
 
-FL_INLINE void R(dot_row)(const fl_rowwise *job, const char *row, const char *dense, const R(row_params) *p,
-                          R(rowwise_kernel) kernel, const R(scans) *found, int lane, real *dot, real *mass) {
+/* The class weights of a job, from its first class on, or NULL. */
+FL_INLINE const real *R(weights_of)(const fl_rowwise *job) {
+    return job->weight ? (const real *)job->weight + job->first_class : NULL;
+}
+
+/* A kernel's own sums over a row. */
+typedef struct {
+    double dot, mass;
+} R(own_sums);
+
+FL_INLINE R(own_sums) R(dot_row)(const fl_rowwise *job, const char *row, const char *dense, const R(row_params) *p,
+                                 R(rowwise_kernel) kernel, R(unit) unit, real shift) {
     FL_ALIGNED(64) real x_buffer[FL_BLOCK], dense_buffer[FL_BLOCK];
     FL_ALIGNED(64) double dots[LANES] = {0}, masses[LANES] = {0};
-    const real *class_weight = (const real *)job->weight;
-    const R(unit) unit = R(lane_unit)(found, lane);
-    const real shift = R(shift_of)(found->max[lane]);
+    const real *class_weight = R(weights_of)(job);
     for (int64_t j = 0; j < job->classes; j += FL_BLOCK) {
         int64_t n = fl_min(job->classes - j, FL_BLOCK);
         const real *x = R(classes)(&job->input, row, j, n, (real)job->softcap, x_buffer);
@@ -323,15 +337,14 @@ FL_INLINE void R(dot_row)(const fl_rowwise *job, const char *row, const char *de
         else
             R(dot_block)(dots, masses, x, y, x, 0, n, shift, unit, p, kernel);
     }
-    *dot = (real)R(fold_sums)(dots);
-    *mass = (real)R(fold_sums)(masses);
+    return (R(own_sums)){R(fold_sums)(dots), R(fold_sums)(masses)};
 }
 
 FL_INLINE void R(put_row)(const fl_rowwise *job, const char *row, const char *dense, int64_t at, int64_t label,
                           R(unit) unit, real shift, real *kept, const R(row_params) *p, const R(coefficients) *k,
                           R(rowwise_kernel) kernel) {
     FL_ALIGNED(64) real x_buffer[FL_BLOCK], dense_buffer[FL_BLOCK], grad[FL_BLOCK], hess[FL_BLOCK];
-    const real *class_weight = (const real *)job->weight;
+    const real *class_weight = R(weights_of)(job);
     const R(unit) *units = kept ? R(units_of)(job, kept) : NULL;
     int wants_hess = job->hess.rows.data != NULL;
     char *grad_row = fl_locate(&job->grad.rows, at).at;
@@ -413,8 +426,11 @@ FL_INLINE void R(walk_rows)(const fl_rowwise *job, const R(group) *g, const R(ro
                 job->prediction[at] = valid ? s.first : -1;
             }
         }
-        if (wants_dot)
-            R(dot_row)(job, row, dense, p, kernel, &found, l, &dot[l], &mass[l]);
+        if (wants_dot) {
+            R(own_sums) sums =
+                R(dot_row)(job, row, dense, p, kernel, R(lane_unit)(&found, l), R(shift_of)(found.max[l]));
+            dot[l] = (real)sums.dot, mass[l] = (real)sums.mass;
+        }
         if (job->grad.rows.data) {
             R(summary) s = R(summarise)(&found, g, picked, dot, mass, l);
             value[l] = kernel.finish(&s, p, &k);

@@ -16,6 +16,7 @@
 #define NEEDS_PAIR 128  /* m, s of the target's logits too, and of every class both exponentials */
 #define NEEDS_CROSS 256 /* and the sum of e (t - x) of the target's */
 #define GRAD_MASS 512   /* the kernel's second sum only where a gradient is wanted */
+#define IN_PIECES 1024  /* rows may come in pieces; the kernel's second sum is then of what the first has d times */
 #endif
 
 typedef R(dots) R(rowwise_dot)(R(class_of) c, const R(row_params) *p);
@@ -53,7 +54,7 @@ typedef struct {
 FL_INLINE R(row_params) R(params_of)(const fl_rowwise *job) {
     R(row_params) p;
     p.keep = (real)(1 - job->param[0]);
-    p.smoothing = (real)(job->param[0] / (double)job->classes);
+    p.smoothing = (real)(job->param[0] / (double)job->all_classes);
     p.z_loss = (real)job->param[1];
     p.unit = (real)job->param[2];
     p.weight_sum = (real)job->weight_sum;
@@ -74,7 +75,7 @@ FL_NOINLINE void R(load_group)(const fl_rowwise *job, int64_t first, int64_t row
     for (int l = 0; upstream && l < rows; l++)
         g->scale[l] *= (double)upstream[first + l];
     if (needs & NEEDS_LABEL) {
-        const uint64_t classes = (uint64_t)job->classes;
+        const uint64_t classes = (uint64_t)job->all_classes;
         int odd = 0;
         fl_load_labels(&job->label, first, rows, g->label);
         FL_SIMD_REDUCE(|, odd)

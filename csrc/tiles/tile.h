@@ -1,11 +1,11 @@
-/* A tile of every rowwise kernel: groups of rows, by rows or by columns, stamped from losses.def. */
+/* A tile of every rowwise kernel: groups of rows, by rows, by pieces of rows or by columns, stamped from losses.def. */
 
 /* Columns where a row's classes would not fill the lanes, or do not lie together while the rows do. For more than
  * FL_NARROW classes both ways have the same bits. */
 FL_INLINE int R(by_columns)(const fl_rowwise *job, int needs) {
     const fl_array *rows = &job->input.rows;
     int64_t item = fl_itemsize(rows->dtype);
-    if (!(needs & (NEEDS_EXP | NEEDS_DOT)) || job->classes > INT32_MAX)
+    if (!(needs & (NEEDS_EXP | NEEDS_DOT)) || job->classes > INT32_MAX || job->phase != FL_ENTIRE)
         return 0;
     return job->classes <= FL_NARROW ||
            (job->input.class_stride != item && rows->ndim > 0 && rows->stride[rows->ndim - 1] == item);
@@ -25,6 +25,8 @@ FL_INLINE void R(rowwise_tile)(const fl_rowwise *job, int64_t first, int64_t cou
             R(walk_pair_columns)(job, &group, &params, kernel, value);
         else if (kernel.needs & NEEDS_PAIR)
             R(walk_pair_rows)(job, &group, &params, kernel, (real *)scratch, value);
+        else if (kernel.needs & IN_PIECES && job->phase != FL_ENTIRE)
+            R(walk_pieces)(job, &group, &params, kernel, value);
         else if (columns)
             R(walk_columns)(job, &group, &params, kernel, value);
         else

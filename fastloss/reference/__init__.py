@@ -11,6 +11,7 @@ from . import (
     distance,
     divergence,
     likelihood,
+    linear,
     margin,
     matching,
     metric,
@@ -36,6 +37,7 @@ REFERENCES: dict[str, Reference] = {
         margin,
         overlap,
         ctc,
+        linear,
         metric,
         matching,
     )

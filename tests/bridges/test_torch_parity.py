@@ -110,8 +110,12 @@ def test_softmax_family(shape, dtype, seed, data):
 def test_names_order_and_defaults_are_torchs(name):
     theirs = inspect.signature(getattr(F, name)).parameters
     ours = inspect.signature(LOSSES[name]).parameters
-    old = {"size_average", "reduce", "_stacklevel", "dtype"}
-    expected = {"axis" if name == "dim" else name: each for name, each in theirs.items() if name not in old}
+    old = {"size_average", "reduce", "_stacklevel", "dtype", "options"}
+    names = {"dim": "axis"}
+    if name == "linear_cross_entropy":
+        old.add("ignore_index")  # None, which stands for -100
+        names = {"input": "hidden", "linear_weight": "weight", "linear_bias": "bias", "weight": "class_weight"}
+    expected = {names.get(each, each): parameter for each, parameter in theirs.items() if each not in old}
     assert set(expected) <= set(ours)
     positional = [each.name for each in ours.values() if each.kind is each.POSITIONAL_OR_KEYWORD]
     assert positional == [each for each in expected if each in positional]
