@@ -16,6 +16,7 @@
 #include "tiles/lanes.h"
 #include "tiles/rows.h"
 #include "tiles/panel.h"
+#include "tiles/narrow.h"
 #include "tiles/columns.h"
 #include "tiles/pairs.h"
 #include "tiles/pair_columns.h"

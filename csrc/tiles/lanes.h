@@ -4,8 +4,10 @@
 typedef struct {
     real max[R(most_lanes)];
     real base[R(most_lanes)], k[R(most_lanes)], magic[R(most_lanes)], low[R(most_lanes)],
-        top[R(most_lanes)]; /* the units */
-    double count[R(most_lanes)], rest[R(most_lanes)], tilt[R(most_lanes)];
+        top[R(most_lanes)];     /* the units */
+    real others[R(most_lanes)]; /* sum of e of all classes but one largest; NaN where a logit is */
+    double tilt[R(most_lanes)];
+    double count[LANES], rest[LANES]; /* of wide rows, on the way there */
     int32_t first[R(most_lanes)], ahead[R(most_lanes)];
 } R(scans);
 
@@ -25,22 +27,24 @@ FL_INLINE void R(set_unit)(R(scans) *s, int64_t l, real max) {
     s->base[l] = unit.base, s->k[l] = unit.k, s->magic[l] = unit.magic, s->low[l] = unit.low, s->top[l] = unit.top;
 }
 
+/* From the sum of e of all but the largest classes, and how many of those there are. */
+FL_INLINE real R(others)(double rest, double count, real top) { return (real)(rest + (count - 1) * (double)top); }
+
 /* What is subtracted from a row's logits to give d: m, or 0 where all are masked. */
 FL_INLINE real R(shift_of)(real max) { return max == -REAL_INF ? 0 : max; }
 
 FL_INLINE R(summary) R(summarise)(const R(scans) *s, const R(group) *g, const real *picked, const real *dot,
                                   const real *mass, int64_t l) {
-    double others = s->rest[l] + (s->count[l] - 1) * (double)s->top[l];
     /* All spelled out: what is cleared as one piece stops the vectoriser. */
     return (R(summary)){s->max[l],
                         s->top[l],
-                        s->max[l] == REAL_INF ? REAL_NAN : (real)others,
+                        s->max[l] == REAL_INF ? REAL_NAN : s->others[l],
                         (real)s->tilt[l],
                         picked[l],
                         g->weight[l],
                         dot[l],
                         mass[l],
-                        s->rest[l],
+                        s->others[l],
                         g->scale[l],
                         {0, 0, 0, 0, 0, 0, 0}};
 }
