@@ -224,6 +224,23 @@ def check_rows(found: Array, input: Array, axis: int, loss: str, name: str) -> N
     )
 
 
+def rows(input: Any, axis: Any, label: Any, loss: str) -> tuple[Array, int, Any]:
+    """Rows of classes, and unless it is ABSENT one class index for each, as _core.row_facts takes them."""
+    found = floating(input, loss, "input")
+    axis = class_axis(found, axis, loss)
+    if label is not _core.ABSENT:
+        label = labels(label, loss, "target")
+        check_rows(label, found, axis, loss, "target")
+    return found, axis, label
+
+
+def operands(named: Sequence[tuple[str, Any]], predictions: int, loss: str) -> list[tuple[str, Array]]:
+    """The operands of a pointwise loss as arrays, those it is differentiated by first."""
+    return [
+        (name, (floating if i < predictions else numeric)(value, loss, name)) for i, (name, value) in enumerate(named)
+    ]
+
+
 def bad_label(found: Array, row: int, classes: int, loss: str, name: str) -> IndexError:
     """The error for a label out of range."""
     position = np.unravel_index(row, found.shape)

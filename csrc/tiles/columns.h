@@ -140,7 +140,9 @@ FL_INLINE void R(scan_columns)(R(scans) *s, const fl_rowwise *job, const R(group
     for (int l = 0; needs & NEEDS_RANK && l < g->lanes; l++)
         s->first[l] = s->ahead[l] = 0, before[l] = -REAL_INF;
     if (job->classes <= FL_NARROW) {
-        R(scan_narrow)(s, x, job->classes, g->lanes, needs & NEEDS_TILT, kept);
+        int64_t bytes;
+        const char *ahead = R(rows_ahead)(&job->input, g->first, g->rows, job->classes, &bytes);
+        R(scan_narrow)(s, x, job->classes, g->lanes, ahead, bytes, needs & NEEDS_TILT, kept);
         if (needs & NEEDS_RANK)
             R(rank_panel)(s, x, 0, job->classes, g, picked, before);
         return;
@@ -178,13 +180,15 @@ FL_INLINE void R(lane_labels)(const R(group) *g, bits_t *label) {
 /* The targets' logits: from the panel when it holds all classes, else from memory. Of few classes each is compared with all
  * labels: a load at an address of each lane's own takes longer. */
 FL_INLINE void R(pick)(const fl_rowwise *job, const R(group) *g, R(panel) x, const bits_t *label, real *picked) {
-    if (job->classes <= 16) {
+    if (job->classes <= 32) {
         for (int64_t first = 0; first < g->lanes; first += LANES)
             for (int64_t c = 0; c < job->classes; c++) {
                 FL_SIMD
-                for (int l = 0; l < LANES; l++)
-                    picked[first + l] =
-                        label[first + l] == (bits_t)c ? x.at[c * x.step + first + l] : picked[first + l];
+                for (int l = 0; l < LANES; l++) {
+                    bits_t same = (bits_t)0 - (bits_t)(label[first + l] == (bits_t)c);
+                    bits_t here = R(to_bits)(x.at[c * x.step + first + l]) & same;
+                    picked[first + l] = R(from_bits)(R(to_bits)(picked[first + l]) | here);
+                }
             }
         return;
     }
@@ -236,10 +240,13 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
     R(panel) x = R(load_panel)(&job->input, g, 0, fl_min(job->classes, FL_NARROW), softcap, flat, buffer), y = x;
     FL_ALIGNED(64) R(lane_coefficients) lanes;
     FL_ALIGNED(64) R(scans) s;
-    for (int l = 0; l < g->lanes; l++)
-        picked[l] = dot[l] = mass[l] = 0, s.tilt[l] = 0;
+    if (!R(is_plain)(job, g))
+        for (int l = 0; l < R(most_lanes); l++)
+            dot[l] = mass[l] = 0;
     if (kernel.needs & NEEDS_LABEL) {
         R(lane_labels)(g, label);
+        for (int l = 0; l < R(most_lanes); l++)
+            picked[l] = 0;
         R(pick)(job, g, x, label, picked);
     }
     if (kernel.needs & NEEDS_RANK)
@@ -285,11 +292,11 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
         }
     }
     if (job->hess.rows.data)
-        R(finish_lanes)(&s, g, picked, dot, mass, p, kernel, 2, value, &lanes);
+        R(finish_lanes)(job, &s, g, picked, dot, mass, p, kernel, 2, value, &lanes);
     else if (job->grad.rows.data || kernel.needs & NEEDS_RANK)
-        R(finish_lanes)(&s, g, picked, dot, mass, p, kernel, 1, value, &lanes);
+        R(finish_lanes)(job, &s, g, picked, dot, mass, p, kernel, 1, value, &lanes);
     else
-        R(finish_lanes)(&s, g, picked, dot, mass, p, kernel, 0, value, &lanes);
+        R(finish_lanes)(job, &s, g, picked, dot, mass, p, kernel, 0, value, &lanes);
     if (kernel.needs & NEEDS_RANK) {
         R(put_scores)(job, g, &lanes);
         for (int l = 0; l < g->rows; l++) {

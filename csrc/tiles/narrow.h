@@ -49,65 +49,65 @@ FL_INLINE void R(join_abreast)(R(sums_abreast) *sums, const R(sums_abreast) *mor
     }
 }
 
-/* Classes j to end, at most 16, of `abreast` rows: four running sums, class c in number c % 4, so that equal terms, whose
- * roundings do not make up for each other, are few in each. */
-FL_INLINE void R(sum_abreast)(R(sums_abreast) *sums, const R(scans) *s, int64_t first, R(panel) x, int64_t j,
-                              int64_t end, int lanes, real *kept, int based, int tilt) {
-    R(sums_abreast) one = {{0}, {0}, {0}}, two = one, three = one, four = one;
-    int64_t c = j;
-    for (; c + 4 <= end; c += 4) {
-        R(exp_abreast)(&one, s, first, x, c, kept, lanes, based, tilt);
-        R(exp_abreast)(&two, s, first, x, c + 1, kept, lanes, based, tilt);
-        R(exp_abreast)(&three, s, first, x, c + 2, kept, lanes, based, tilt);
-        R(exp_abreast)(&four, s, first, x, c + 3, kept, lanes, based, tilt);
+/* The sums so far, put by in float64. */
+FL_INLINE void R(flush_abreast)(R(sums_abreast) *one, R(sums_abreast) *two, R(sums_abreast) *three,
+                                R(sums_abreast) *four, double *rest, double *tilts, int tilt) {
+    FL_SIMD
+    for (int l = 0; l < R(abreast); l++) {
+        rest[l] += (double)((one->rest[l] + two->rest[l]) + (three->rest[l] + four->rest[l]));
+        one->rest[l] = 0, two->rest[l] = 0, three->rest[l] = 0, four->rest[l] = 0;
+        if (tilt) {
+            tilts[l] += (double)((one->tilt[l] + two->tilt[l]) + (three->tilt[l] + four->tilt[l]));
+            one->tilt[l] = 0, two->tilt[l] = 0, three->tilt[l] = 0, four->tilt[l] = 0;
+        }
     }
-    if (c < end)
+}
+
+/* All classes of `abreast` rows: four running sums, class c in number c % 4, and no more than 16 classes before they are put
+ * by, so that equal terms, whose roundings do not make up for each other, are few in each. */
+FL_INLINE void R(sum_abreast)(R(scans) *s, int64_t first, R(panel) x, int64_t n, int lanes, real *kept, int based,
+                              int tilt) {
+    FL_ALIGNED(64) double rest[R(abreast)] = {0}, tilts[R(abreast)] = {0};
+    R(sums_abreast) one = {{0}, {0}, {0}}, two = one, three = one, four = one;
+    int64_t c = 0;
+    for (int64_t end = 16;; end += 16) {
+        for (; c + 4 <= fl_min(end, n); c += 4) {
+            R(exp_abreast)(&one, s, first, x, c, kept, lanes, based, tilt);
+            R(exp_abreast)(&two, s, first, x, c + 1, kept, lanes, based, tilt);
+            R(exp_abreast)(&three, s, first, x, c + 2, kept, lanes, based, tilt);
+            R(exp_abreast)(&four, s, first, x, c + 3, kept, lanes, based, tilt);
+        }
+        if (n <= end)
+            break;
+        R(flush_abreast)(&one, &two, &three, &four, rest, tilts, tilt);
+    }
+    if (c < n)
         R(exp_abreast)(&one, s, first, x, c, kept, lanes, based, tilt);
-    if (c + 1 < end)
+    if (c + 1 < n)
         R(exp_abreast)(&two, s, first, x, c + 1, kept, lanes, based, tilt);
-    if (c + 2 < end)
+    if (c + 2 < n)
         R(exp_abreast)(&three, s, first, x, c + 2, kept, lanes, based, tilt);
     R(join_abreast)(&one, &two, tilt);
     R(join_abreast)(&three, &four, tilt);
     R(join_abreast)(&one, &three, tilt);
-    *sums = one;
-}
-
-/* All classes of `abreast` rows. A largest class that rounding puts above `top` counts for what it is. */
-FL_INLINE void R(add_abreast)(R(scans) *s, int64_t first, R(panel) x, int64_t n, int lanes, real *kept, int based,
-                              int tilt) {
-    R(sums_abreast) sums;
-    if (n <= 16) {
-        R(sum_abreast)(&sums, s, first, x, 0, n, lanes, kept, based, tilt);
+    FL_SIMD
+    for (int l = 0; l < R(abreast); l++) {
+        real top = one.large[l] == 0 ? 1 : one.large[l]; /* without a class but masked ones, s = 0 */
+        s->top[first + l] = top;
+        s->others[first + l] = one.rest[l] + (one.large[l] - top);
+        if (tilt)
+            s->tilt[first + l] = (double)one.tilt[l] + tilts[l];
+    }
+    if (n > 16) {
         FL_SIMD
-        for (int l = 0; l < R(abreast); l++) {
-            s->others[first + l] = sums.rest[l] + (sums.large[l] - s->top[first + l]);
-            if (tilt)
-                s->tilt[first + l] = (double)sums.tilt[l];
-        }
-    } else {
-        FL_ALIGNED(64) real large[R(abreast)] = {0};
-        FL_ALIGNED(64) double rest[R(abreast)] = {0}, tilts[R(abreast)] = {0};
-        for (int64_t j = 0; j < n; j += 16) {
-            R(sum_abreast)(&sums, s, first, x, j, fl_min(j + 16, n), lanes, kept, based, tilt);
-            FL_SIMD
-            for (int l = 0; l < R(abreast); l++) {
-                rest[l] += (double)sums.rest[l] + (double)R(min_bits)(large[l], sums.large[l]);
-                large[l] = R(max_bits)(large[l], sums.large[l]);
-                if (tilt)
-                    tilts[l] += (double)sums.tilt[l];
-            }
-        }
-        FL_SIMD
-        for (int l = 0; l < R(abreast); l++) {
-            s->others[first + l] = (real)(rest[l] + (double)(large[l] - s->top[first + l]));
-            if (tilt)
-                s->tilt[first + l] = tilts[l];
-        }
+        for (int l = 0; l < R(abreast); l++)
+            s->others[first + l] = (real)(rest[l] + (double)s->others[first + l]);
     }
 }
 
-FL_INLINE void R(scan_narrow)(R(scans) *s, R(panel) x, int64_t n, int lanes, int tilt, real *kept) {
+FL_INLINE void R(scan_narrow)(R(scans) *s, R(panel) x, int64_t n, int lanes, const char *ahead, int64_t bytes, int tilt,
+                              real *kept) {
+    const int64_t step = bytes / (lanes / R(abreast));
     bits_t based = 0;
     FL_ALIGNED(64) bits_t bases[R(abreast)] = {0};
     for (int64_t first = 0; first < lanes; first += R(abreast)) {
@@ -121,18 +121,24 @@ FL_INLINE void R(scan_narrow)(R(scans) *s, R(panel) x, int64_t n, int lanes, int
         }
         FL_SIMD
         for (int l = 0; l < R(abreast); l++) {
-            R(set_unit)(s, first + l, top[l]);
-            bases[l] |= R(to_bits)(s->base[first + l]);
+            R(unit) unit = R(unit_of)(top[l]);
+            s->max[first + l] = top[l];
+            s->base[first + l] = unit.base, s->magic[first + l] = unit.magic, s->low[first + l] = unit.low;
+            bases[l] |= R(to_bits)(unit.base);
         }
     }
     FL_SIMD_REDUCE(|, based)
     for (int l = 0; l < R(abreast); l++)
         based |= bases[l];
-    for (int64_t first = 0; first < lanes; first += R(abreast))
+    for (int64_t first = 0; first < lanes; first += R(abreast)) {
+        for (int64_t line = 0; line < step; line += 64)
+            FL_PREFETCH_NEAR(ahead + line);
+        ahead += step;
         if (based)
-            R(add_abreast)(s, first, x, n, lanes, kept, 1, tilt);
+            R(sum_abreast)(s, first, x, n, lanes, kept, 1, tilt);
         else /* as almost always: then there is nothing to subtract */
-            R(add_abreast)(s, first, x, n, lanes, kept, 0, tilt);
+            R(sum_abreast)(s, first, x, n, lanes, kept, 0, tilt);
+    }
     for (int l = 0; based && l < lanes; l++)
         if (s->max[l] == REAL_INF) { /* e of an infinite logit is a NaN: what counts is whether there was another */
             s->others[l] = 0;

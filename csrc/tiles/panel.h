@@ -133,6 +133,16 @@ FL_INLINE int R(is_side_by_side)(const fl_matrix *m, fl_run_at here, int64_t row
     return here.run >= rows && here.stride == fl_itemsize(m->rows.dtype) && m->class_stride != here.stride;
 }
 
+/* What is asked for from memory while a group's rows are at work, as many bytes as they have: rows that come later, where
+ * they follow one another closely. */
+FL_INLINE const char *R(rows_ahead)(const fl_matrix *m, int64_t first, int64_t rows, int64_t n, int64_t *bytes) {
+    fl_run_at here = fl_locate(&m->rows, first);
+    const int64_t item = fl_itemsize(m->rows.dtype);
+    const int close = here.run >= rows && m->class_stride == item && here.stride > 0 && here.stride <= 2 * n * item;
+    *bytes = close ? rows * here.stride : 0;
+    return here.at + *bytes;
+}
+
 /* n <= FL_NARROW classes from class j on of the rows from `first` on. `flat` and `buffer` hold panel_size each. */
 FL_NOINLINE R(panel) R(load_lanes)(const fl_matrix *m, int64_t first, int64_t rows, int lanes, int64_t j, int64_t n,
                                    real softcap, real *flat, real *buffer) {
@@ -152,8 +162,6 @@ FL_NOINLINE R(panel) R(load_lanes)(const fl_matrix *m, int64_t first, int64_t ro
             R(is_direct)(dtype, here.at, item, swapped)) {
             from = (const real *)(const void *)(here.at + j * stride);
             from_step = here.stride / item;
-            for (int64_t ahead = 0; here.stride <= 2 * n * item && ahead < rows * here.stride; ahead += 64)
-                FL_PREFETCH((const char *)from + FL_AHEAD + ahead);
         } else if (here.run >= rows && stride == item && here.stride == n * item) {
             R(load)(dtype, here.at + j * stride, item, swapped, rows * n, flat);
         } else {
@@ -181,6 +189,10 @@ FL_NOINLINE void R(store_lanes)(const fl_matrix *m, int64_t first, int64_t rows,
         for (int64_t c = 0; c < n; c++)
             /* Not past the cache: as many streams as classes would break each other's lines up. */
             R(store)(dtype, here.at + (j + c) * stride, item, swapped, rows, panel + c * lanes, 0);
+        return;
+    }
+    if (!stream && here.run >= rows && here.stride == n * item && R(is_direct)(dtype, here.at, stride, swapped)) {
+        R(panel_to_rows)(panel, lanes, rows, n, (real *)(void *)(here.at + j * stride));
         return;
     }
     R(panel_to_rows)(panel, lanes, rows, n, flat);

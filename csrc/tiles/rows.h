@@ -424,9 +424,9 @@ FL_INLINE void R(walk_rows)(const fl_rowwise *job, const R(group) *g, const R(ro
     }
     if (kernel.needs & NEEDS_RANK) {
         R(lane_coefficients) lanes;
-        R(finish_lanes)(&found, g, picked, dot, mass, p, kernel, 1, value, &lanes);
+        R(finish_lanes)(job, &found, g, picked, dot, mass, p, kernel, 1, value, &lanes);
         R(put_scores)(job, g, &lanes);
     } else if (!job->grad.rows.data) {
-        R(finish_lanes)(&found, g, picked, dot, mass, p, kernel, 0, value, NULL);
+        R(finish_lanes)(job, &found, g, picked, dot, mass, p, kernel, 0, value, NULL);
     }
 }

@@ -118,8 +118,8 @@ static void R(labels_tile)(const void *opaque, int64_t first, int64_t count, fl_
     R(totals) totals = {{0}, {0}, 0, -1};
     R(group) group;
     R(start_group)(&group);
-    for (int64_t done = 0; done < count; done += LANES) {
-        R(load_group)(job, first + done, fl_min(count - done, LANES), NEEDS_LABEL, &group, &totals);
+    for (int64_t done = 0; done < count; done += R(most_lanes)) {
+        R(load_group)(job, first + done, fl_min(count - done, R(most_lanes)), NEEDS_LABEL, &group, &totals);
     }
     (void)scratch;
     R(leave)(&totals, partial);
