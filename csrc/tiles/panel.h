@@ -89,21 +89,38 @@ FL_INLINE void r32_transpose_rows(const float *from, int64_t step, int64_t rows,
         }
 }
 
-/* And back, to rows that follow one another. */
+/* Four classes of a panel, a vector of rows of each, to a vector of fours. */
+FL_INLINE r32_wides r32_fours_of(const float *at, int64_t rows) {
+    r32_wides v;
+    memcpy(&v.a, at, sizeof v.a);
+    memcpy(&v.b, at + rows, sizeof v.b);
+    memcpy(&v.c, at + 2 * rows, sizeof v.c);
+    memcpy(&v.d, at + 3 * rows, sizeof v.d);
+    return r32_transpose_fours(v);
+}
+
+/* And back, to rows that follow one another; eight classes at a time while there are so many, for fewer stores. */
 FL_INLINE void r32_transpose_classes(const float *panel, int64_t rows, int64_t n, float *to) {
-    for (int64_t i = 0; i < rows; i += r32_width)
-        for (int64_t j = 0; j < n; j = j + 4 < n && j + 8 > n ? n - 4 : j + 4) {
-            r32_wides v;
-            memcpy(&v.a, panel + j * rows + i, sizeof v.a);
-            memcpy(&v.b, panel + (j + 1) * rows + i, sizeof v.b);
-            memcpy(&v.c, panel + (j + 2) * rows + i, sizeof v.c);
-            memcpy(&v.d, panel + (j + 3) * rows + i, sizeof v.d);
-            v = r32_transpose_fours(v);
-            fl_part_fours(v.a, to + i * n + j, 4 * n);
-            fl_part_fours(v.b, to + (i + 1) * n + j, 4 * n);
-            fl_part_fours(v.c, to + (i + 2) * n + j, 4 * n);
-            fl_part_fours(v.d, to + (i + 3) * n + j, 4 * n);
+    for (int64_t i = 0; i < rows; i += r32_width) {
+        const float *at = panel + i;
+        float *row = to + i * n;
+        int64_t j = 0;
+        for (; j + 8 <= n; j += 8) {
+            r32_wides v = r32_fours_of(at + j * rows, rows), w = r32_fours_of(at + (j + 4) * rows, rows);
+            fl_part_eights(v.a, w.a, row + j, 4 * n);
+            fl_part_eights(v.b, w.b, row + n + j, 4 * n);
+            fl_part_eights(v.c, w.c, row + 2 * n + j, 4 * n);
+            fl_part_eights(v.d, w.d, row + 3 * n + j, 4 * n);
         }
+        for (; j < n; j += 4) {
+            const int64_t c = fl_min(j, n - 4);
+            r32_wides v = r32_fours_of(at + c * rows, rows);
+            fl_part_fours(v.a, row + c, 4 * n);
+            fl_part_fours(v.b, row + n + c, 4 * n);
+            fl_part_fours(v.c, row + 2 * n + c, 4 * n);
+            fl_part_fours(v.d, row + 3 * n + c, 4 * n);
+        }
+    }
 }
 #endif
 
