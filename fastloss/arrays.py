@@ -318,8 +318,8 @@ def gradient_outputs(
         overlaps in another way is written at the end.
     """
     if out is None:
-        made = [np.empty(array.shape, dtype) for (_, array), dtype in zip(like, dtypes, strict=True)]
-        return made, list(made), None
+        made = [np.empty(like[i][1].shape, dtypes[i]) for i in range(len(like))]
+        return made, made, None
     given = list(out) if isinstance(out, (tuple, list)) else [out]
     if len(given) != len(like):
         raise ValueError(f"{loss}: out must be {len(like)} arrays, has {len(given)}")
@@ -377,7 +377,9 @@ def _writes_twice(a: Array) -> bool:
 
 def streams(outputs: list[Array], inputs: list[Array]) -> bool:
     """Whether outputs should bypass the cache: when they are too large to stay there, and not read meanwhile."""
-    size = sum(output.nbytes for output in outputs)
+    size = 0
+    for output in outputs:
+        size += output.nbytes
     return size >= STREAM_BYTES and not any(
         np.may_share_memory(output, input) for output in outputs for input in inputs
     )

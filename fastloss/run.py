@@ -323,9 +323,9 @@ class Rowwise:
 
     def value_and_grad(self, out: Any = None, grad_output: Any = None) -> tuple[Any, Any]:
         each = self._per_row()
-        rows = arrays.row_shape(self.input, self.axis)
         upstream = None
         if grad_output is not None:
+            rows = arrays.row_shape(self.input, self.axis)
             upstream = arrays.numeric(grad_output, self.loss, "grad_output")
             if upstream.shape == (*rows[: self.axis], 1, *rows[self.axis :]):  # keepdims
                 upstream = upstream.reshape(rows)
