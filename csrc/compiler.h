@@ -162,21 +162,38 @@ FL_INLINE fl_wide fl_join_fours(const float *from, int64_t step) {
 #endif
 }
 
-/* And back. */
+/* And back: extracted to memory, likewise. */
 FL_INLINE void fl_part_fours(fl_wide v, float *to, int64_t step) {
-    fl_four four = __builtin_shufflevector(v, v, 0, 1, 2, 3);
-    memcpy(to, &four, sizeof four);
-#if FL_VECTOR >= 32
-    four = __builtin_shufflevector(v, v, 4, 5, 6, 7);
-    memcpy(to + step, &four, sizeof four);
-#endif
 #if FL_VECTOR == 64
-    four = __builtin_shufflevector(v, v, 8, 9, 10, 11);
-    memcpy(to + 2 * step, &four, sizeof four);
-    four = __builtin_shufflevector(v, v, 12, 13, 14, 15);
-    memcpy(to + 3 * step, &four, sizeof four);
-#endif
+    _mm_storeu_ps(to, _mm512_castps512_ps128((__m512)v));
+    _mm_storeu_ps(to + step, _mm512_extractf32x4_ps((__m512)v, 1));
+    _mm_storeu_ps(to + 2 * step, _mm512_extractf32x4_ps((__m512)v, 2));
+    _mm_storeu_ps(to + 3 * step, _mm512_extractf32x4_ps((__m512)v, 3));
+#elif FL_VECTOR == 32
+    _mm_storeu_ps(to, _mm256_castps256_ps128((__m256)v));
+    _mm_storeu_ps(to + step, _mm256_extractf128_ps((__m256)v, 1));
+#else
     (void)step;
+    memcpy(to, &v, sizeof v);
+#endif
+}
+
+/* The same for eights, of which each vector has one half. */
+FL_INLINE void fl_part_eights(fl_wide a, fl_wide b, float *to, int64_t step) {
+#if FL_VECTOR == 64
+    __m512 low = (__m512)__builtin_shufflevector(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+    __m512 high = (__m512)__builtin_shufflevector(a, b, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
+    _mm256_storeu_ps(to, _mm512_castps512_ps256(low));
+    _mm256_storeu_ps(to + step, _mm512_extractf32x8_ps(low, 1));
+    _mm256_storeu_ps(to + 2 * step, _mm512_castps512_ps256(high));
+    _mm256_storeu_ps(to + 3 * step, _mm512_extractf32x8_ps(high, 1));
+#elif FL_VECTOR == 32
+    _mm256_storeu_ps(to, _mm256_permute2f128_ps((__m256)a, (__m256)b, 0x20));
+    _mm256_storeu_ps(to + step, _mm256_permute2f128_ps((__m256)a, (__m256)b, 0x31));
+#else
+    fl_part_fours(a, to, step);
+    fl_part_fours(b, to + 4, step);
+#endif
 }
 #endif
 

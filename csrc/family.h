@@ -17,6 +17,7 @@
 #include "tiles/rows.h"
 #include "tiles/pieces.h"
 #include "tiles/panel.h"
+#include "tiles/narrow.h"
 #include "tiles/columns.h"
 #include "tiles/pairs.h"
 #include "tiles/pair_columns.h"

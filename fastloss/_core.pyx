@@ -2,7 +2,7 @@
 """The binding: NumPy arrays become pointers and strides, the lock is released, the driver runs. No mathematics."""
 
 cimport numpy as cnp
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.long cimport PyLong_AsLongAndOverflow
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 cnp.import_array()
@@ -158,6 +158,9 @@ cpdef int dtype_code(cnp.ndarray array) except -2:
     return -1
 
 
+include "_intake.pxi"
+
+
 # An array seen through the given dimensions: those it lacks in front, and those where it has one element, repeat it.
 # The dimensions whose bits `skipped` has set are left out. Dimensions that can be walked as one become one.
 cdef int describe_some(fl_array *to, cnp.ndarray array, int ndim, const cnp.npy_intp *shape,
@@ -226,46 +229,40 @@ def pointwise(int loss, int mode, bint wide, cnp.ndarray shaped, tuple operands,
 
     Returns the sum of the losses and the first element that the kernel refused or -1.
     """
-    cdef fl_pointwise *job
+    cdef fl_pointwise job
     cdef fl_work work
     cdef fl_partial total
     cdef int ndim = cnp.PyArray_NDIM(shaped), i
     cdef cnp.npy_intp *shape = cnp.PyArray_DIMS(shaped)
     if len(operands) != fl_pointwise_operands[loss] + 1:
         raise ValueError("wrong number of operands")
-    job = <fl_pointwise *>PyMem_Malloc(sizeof(fl_pointwise))
-    if job == NULL:
-        raise MemoryError
-    try:
-        job.size = cnp.PyArray_SIZE(shaped)
-        job.operands = len(operands)
-        for i in range(job.operands):
-            describe(&job.operand[i], operands[i], ndim, shape, -1)
-        for i in range(FL_MAX_PARAMS):
-            job.param[i] = params[i] if i < len(params) else 0
-        job.scale = scale
-        job.weighted = weighted
-        job.sum = sum
-        job.stream = stream
-        job.value.data = NULL
-        job.hess.data = NULL
-        if value is not None:
-            describe(&job.value, value, ndim, shape, -1)
-        for i in range(len(grads)):
-            describe(&job.grad[i], grads[i], ndim, shape, -1)
-        if hess is not None:
-            describe(&job.hess, hess, ndim, shape, -1)
-        work.tile = table.pointwise[loss][mode][wide]
-        work.job = job
-        work.items = work.cost = job.size
-        work.tile_items = FL_TILE
-        work.scratch = 0
-        work.threads = threads
-        with nogil:
-            i = fl_run(&work, &total)
-        check(i)
-    finally:
-        PyMem_Free(job)
+    job.size = cnp.PyArray_SIZE(shaped)
+    job.operands = len(operands)
+    for i in range(job.operands):
+        describe(&job.operand[i], operands[i], ndim, shape, -1)
+    for i in range(FL_MAX_PARAMS):
+        job.param[i] = params[i] if i < len(params) else 0
+    job.scale = scale
+    job.weighted = weighted
+    job.sum = sum
+    job.stream = stream
+    job.value.data = NULL
+    job.hess.data = NULL
+    if value is not None:
+        describe(&job.value, value, ndim, shape, -1)
+    for i in range(len(grads)):
+        describe(&job.grad[i], grads[i], ndim, shape, -1)
+    if hess is not None:
+        describe(&job.hess, hess, ndim, shape, -1)
+    work.tile = table.pointwise[loss][mode][wide]
+    work.job = &job
+    work.items = work.cost = job.size
+    work.tile_items = FL_TILE
+    work.scratch = 0
+    work.threads = threads
+    with nogil:
+        i = fl_run(&work, &total)
+    check(i)
     return total.sum, total.bad
 
 
@@ -279,70 +276,64 @@ def rowwise(int loss, bint wide, cnp.ndarray input, int axis, label, dense, upst
 
     Returns the sum of the losses, the sum of the weights, and the first row with a label out of range or -1.
     """
-    cdef fl_rowwise *job
+    cdef fl_rowwise job
     cdef fl_work work
     cdef fl_partial total
     cdef int ndim = cnp.PyArray_NDIM(input), i
     cdef bint picked
     cdef cnp.ndarray a
-    job = <fl_rowwise *>PyMem_Malloc(sizeof(fl_rowwise))
-    if job == NULL:
-        raise MemoryError
-    try:
-        job.classes = cnp.PyArray_DIM(input, axis)
-        job.count = cnp.PyArray_SIZE(input) // job.classes
-        describe_rows(&job.input, input, axis)
-        job.phase, job.first_class, job.all_classes = FL_ENTIRE, 0, job.classes
-        if piece is not None:
-            job.phase, job.first_class, job.all_classes, a = piece
-            job.carry = <fl_carry *>cnp.PyArray_DATA(a)
-        job.dense.rows.data = job.grad.rows.data = job.hess.rows.data = NULL
-        job.label.data = NULL
-        job.upstream = job.weight = job.value = job.entropy = job.logsumexp = NULL
-        job.rank = job.prediction = NULL
-        if label is not None:
-            a = label
-            describe(&job.label, a, cnp.PyArray_NDIM(a), cnp.PyArray_DIMS(a), -1)
-        if dense is not None:
-            describe_rows(&job.dense, dense, axis)
-        if upstream is not None:
-            job.upstream = cnp.PyArray_DATA(upstream)
-        if weight is not None:
-            job.weight = cnp.PyArray_DATA(weight)
-        job.weight_sum = weight_sum
-        job.has_ignore = ignore_index is not None
-        job.ignore_index = ignore_index if job.has_ignore else 0
-        for i in range(FL_MAX_PARAMS):
-            job.param[i] = params[i] if i < len(params) else 0
-        job.softcap = softcap
-        job.scale = scale
-        job.stream = stream
-        if value is not None:
-            job.value = cnp.PyArray_DATA(value)
-        if grad is not None:
-            describe_rows(&job.grad, grad, axis)
-        if hess is not None:
-            describe_rows(&job.hess, hess, axis)
-        if extra is not None:
-            job.entropy = cnp.PyArray_DATA(extra[0])
-            job.rank = <int64_t *>cnp.PyArray_DATA(extra[1])
-            job.prediction = <int64_t *>cnp.PyArray_DATA(extra[2])
-            job.logsumexp = cnp.PyArray_DATA(extra[3])
-        work.tile = table.labels[wide] if loss < 0 else table.rowwise[loss][wide]
-        work.job = job
-        work.items = job.count
-        # Labels alone, and a value that wants one class of each row, are little work however long the rows.
-        picked = loss < 0 or job.phase == FL_VALUE or (fl_rowwise_reads[loss] == FL_PICKED and grad is None)
-        work.cost = job.count if picked else cnp.PyArray_SIZE(input)
-        work.tile_items = FL_TILE if loss < 0 else tile_rows(
-            job.classes, job.input.class_stride != cnp.PyArray_ITEMSIZE(input))
-        work.scratch = fl_row_scratch(job, fl_rowwise_reads[loss], 8 if wide else 4) if loss >= 0 else 0
-        work.threads = threads
-        with nogil:
-            i = fl_run(&work, &total)
-        check(i)
-    finally:
-        PyMem_Free(job)
+    job.classes = cnp.PyArray_DIM(input, axis)
+    job.count = cnp.PyArray_SIZE(input) // job.classes
+    describe_rows(&job.input, input, axis)
+    job.phase, job.first_class, job.all_classes = FL_ENTIRE, 0, job.classes
+    if piece is not None:
+        job.phase, job.first_class, job.all_classes, a = piece
+        job.carry = <fl_carry *>cnp.PyArray_DATA(a)
+    job.dense.rows.data = job.grad.rows.data = job.hess.rows.data = NULL
+    job.label.data = NULL
+    job.upstream = job.weight = job.value = job.entropy = job.logsumexp = NULL
+    job.rank = job.prediction = NULL
+    if label is not None:
+        a = label
+        describe(&job.label, a, cnp.PyArray_NDIM(a), cnp.PyArray_DIMS(a), -1)
+    if dense is not None:
+        describe_rows(&job.dense, dense, axis)
+    if upstream is not None:
+        job.upstream = cnp.PyArray_DATA(upstream)
+    if weight is not None:
+        job.weight = cnp.PyArray_DATA(weight)
+    job.weight_sum = weight_sum
+    job.has_ignore = ignore_index is not None
+    job.ignore_index = ignore_index if job.has_ignore else 0
+    for i in range(FL_MAX_PARAMS):
+        job.param[i] = params[i] if i < len(params) else 0
+    job.softcap = softcap
+    job.scale = scale
+    job.stream = stream
+    if value is not None:
+        job.value = cnp.PyArray_DATA(value)
+    if grad is not None:
+        describe_rows(&job.grad, grad, axis)
+    if hess is not None:
+        describe_rows(&job.hess, hess, axis)
+    if extra is not None:
+        job.entropy = cnp.PyArray_DATA(extra[0])
+        job.rank = <int64_t *>cnp.PyArray_DATA(extra[1])
+        job.prediction = <int64_t *>cnp.PyArray_DATA(extra[2])
+        job.logsumexp = cnp.PyArray_DATA(extra[3])
+    work.tile = table.labels[wide] if loss < 0 else table.rowwise[loss][wide]
+    work.job = &job
+    work.items = job.count
+    # Labels alone, and a value that wants one class of each row, are little work however long the rows.
+    picked = loss < 0 or job.phase == FL_VALUE or (fl_rowwise_reads[loss] == FL_PICKED and grad is None)
+    work.cost = job.count if picked else cnp.PyArray_SIZE(input)
+    work.tile_items = FL_TILE if loss < 0 else tile_rows(
+        job.classes, job.input.class_stride != cnp.PyArray_ITEMSIZE(input))
+    work.scratch = fl_row_scratch(&job, fl_rowwise_reads[loss], 8 if wide else 4) if loss >= 0 else 0
+    work.threads = threads
+    with nogil:
+        i = fl_run(&work, &total)
+    check(i)
     return total.sum, total.weight, total.bad
 
 
@@ -352,7 +343,7 @@ def rowsums(int loss, bint wide, cnp.ndarray shaped, tuple axes, tuple operands,
 
     Returns the sum of the losses, and the first row with a label out of range or -1.
     """
-    cdef fl_rowsums *job
+    cdef fl_rowsums job
     cdef fl_work work
     cdef fl_partial total
     cdef int ndim = cnp.PyArray_NDIM(shaped), i
@@ -360,45 +351,39 @@ def rowsums(int loss, bint wide, cnp.ndarray shaped, tuple axes, tuple operands,
     cdef uint64_t along = 0
     if len(operands) != fl_rowsums_operands[loss]:
         raise ValueError("wrong number of operands")
-    job = <fl_rowsums *>PyMem_Malloc(sizeof(fl_rowsums))
-    if job == NULL:
-        raise MemoryError
-    try:
-        job.length = 1
-        for axis in axes:
-            along |= <uint64_t>1 << <int>axis
-            job.length *= shape[<int>axis]
-        job.count = cnp.PyArray_SIZE(shaped) // job.length
-        for i in range(len(operands)):
-            describe_sums(&job.operand[i], operands[i], ndim, shape, along)
-        job.grad[0].row.data = NULL
-        for i in range(len(grads)):
-            describe_sums(&job.grad[i], grads[i], ndim, shape, along)
-        describe_own(&job.label, label)
-        describe_own(&job.number, number)
-        describe_own(&job.upstream, upstream)
-        job.labels.row.data = NULL
-        if labels is not None:
-            describe_sums(&job.labels, labels, ndim, shape, along)
-        job.weight = NULL if weight is None else cnp.PyArray_DATA(weight)
-        for i in range(FL_MAX_PARAMS):
-            job.param[i] = params[i] if i < len(params) else 0
-        job.scale = scale
-        job.stream = stream
-        job.value = NULL if value is None else cnp.PyArray_DATA(value)
-        work.tile = table.rowsums[loss][wide]
-        work.job = job
-        work.items = job.count
-        work.cost = job.count * job.length
-        work.tile_items = tile_rows(
-            job.length, job.operand[0].matrix.class_stride != cnp.PyArray_ITEMSIZE(operands[0]))
-        work.scratch = fl_list_scratch(job, 8 if wide else 4)
-        work.threads = threads
-        with nogil:
-            i = fl_run(&work, &total)
-        check(i)
-    finally:
-        PyMem_Free(job)
+    job.length = 1
+    for axis in axes:
+        along |= <uint64_t>1 << <int>axis
+        job.length *= shape[<int>axis]
+    job.count = cnp.PyArray_SIZE(shaped) // job.length
+    for i in range(len(operands)):
+        describe_sums(&job.operand[i], operands[i], ndim, shape, along)
+    job.grad[0].row.data = NULL
+    for i in range(len(grads)):
+        describe_sums(&job.grad[i], grads[i], ndim, shape, along)
+    describe_own(&job.label, label)
+    describe_own(&job.number, number)
+    describe_own(&job.upstream, upstream)
+    job.labels.row.data = NULL
+    if labels is not None:
+        describe_sums(&job.labels, labels, ndim, shape, along)
+    job.weight = NULL if weight is None else cnp.PyArray_DATA(weight)
+    for i in range(FL_MAX_PARAMS):
+        job.param[i] = params[i] if i < len(params) else 0
+    job.scale = scale
+    job.stream = stream
+    job.value = NULL if value is None else cnp.PyArray_DATA(value)
+    work.tile = table.rowsums[loss][wide]
+    work.job = &job
+    work.items = job.count
+    work.cost = job.count * job.length
+    work.tile_items = tile_rows(
+        job.length, job.operand[0].matrix.class_stride != cnp.PyArray_ITEMSIZE(operands[0]))
+    work.scratch = fl_list_scratch(&job, 8 if wide else 4)
+    work.threads = threads
+    with nogil:
+        i = fl_run(&work, &total)
+    check(i)
     return total.sum, total.bad
 
 

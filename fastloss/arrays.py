@@ -224,6 +224,23 @@ def check_rows(found: Array, input: Array, axis: int, loss: str, name: str) -> N
     )
 
 
+def rows(input: Any, axis: Any, label: Any, loss: str) -> tuple[Array, int, Any]:
+    """Rows of classes, and unless it is ABSENT one class index for each, as _core.row_facts takes them."""
+    found = floating(input, loss, "input")
+    axis = class_axis(found, axis, loss)
+    if label is not _core.ABSENT:
+        label = labels(label, loss, "target")
+        check_rows(label, found, axis, loss, "target")
+    return found, axis, label
+
+
+def operands(named: Sequence[tuple[str, Any]], predictions: int, loss: str) -> list[tuple[str, Array]]:
+    """The operands of a pointwise loss as arrays, those it is differentiated by first."""
+    return [
+        (name, (floating if i < predictions else numeric)(value, loss, name)) for i, (name, value) in enumerate(named)
+    ]
+
+
 def bad_label(found: Array, row: int, classes: int, loss: str, name: str) -> IndexError:
     """The error for a label out of range."""
     position = np.unravel_index(row, found.shape)
@@ -310,8 +327,8 @@ def gradient_outputs(
         Whether an output that is an input can be written while that is read; else it too is written at the end.
     """
     if out is None:
-        made = [np.empty(array.shape, dtype) for (_, array), dtype in zip(like, dtypes, strict=True)]
-        return made, list(made), None
+        made = [np.empty(like[i][1].shape, dtypes[i]) for i in range(len(like))]
+        return made, made, None
     given = list(out) if isinstance(out, (tuple, list)) else [out]
     if len(given) != len(like):
         raise ValueError(f"{loss}: out must be {len(like)} arrays, has {len(given)}")
@@ -369,7 +386,9 @@ def _writes_twice(a: Array) -> bool:
 
 def streams(outputs: list[Array], inputs: list[Array]) -> bool:
     """Whether outputs should bypass the cache: when they are too large to stay there, and not read meanwhile."""
-    size = sum(output.nbytes for output in outputs)
+    size = 0
+    for output in outputs:
+        size += output.nbytes
     return size >= STREAM_BYTES and not any(
         np.may_share_memory(output, input) for output in outputs for input in inputs
     )

@@ -18,7 +18,7 @@ __all__ = ["ABSENT", "ONE", "Outer", "Pointwise", "RowMap", "Rowwise"]
 _REDUCTIONS = ("none", "mean", "sum")
 _MEANS = ("mean", "batchmean")
 _VALUE, _GRAD, _HESS = range(3)
-ABSENT: Any = object()
+ABSENT: Any = _core.ABSENT
 """A target of the other kind; None is a mistake."""
 
 ONE = np.ones(())
@@ -66,8 +66,8 @@ class Pointwise:
     """
 
     __slots__ = (
-        "code", "double", "loss", "mean_by_weight", "named", "outer", "params", "predictions", "reduction", "refused",
-        "shape",
+        "code", "double", "loss", "mean_by_weight", "named", "operands", "outer", "params", "predictions",
+        "reduction", "refused", "shape",
     )  # fmt: skip
 
     def __init__(
@@ -94,11 +94,16 @@ class Pointwise:
         self.code = _core.POINTWISE[kernel or loss]
         self.predictions = len(predictions)
         self.mean_by_weight = mean_by_weight and weight is not None
-        self.named = [(name, arrays.floating(value, loss, name)) for name, value in predictions]
-        for name, value in (*others, ("weight", ONE if weight is None else weight)):
-            self.named.append((name, arrays.numeric(value, loss, name)))
-        self.shape = arrays.broadcast_shape(self.named, loss)
-        self.double = arrays.is_double(self.named[0][1])
+        self.named = [*predictions, *others, ("weight", ONE if weight is None else weight)]
+        self.operands = tuple([value for _, value in self.named])
+        double = _core.operand_facts(self.operands, self.predictions)
+        if double < 0:  # not arrays yet, or to be broadcast, or of another dtype
+            self.named = arrays.operands(self.named, self.predictions, loss)
+            self.operands = tuple([value for _, value in self.named])
+            self.shape = arrays.broadcast_shape(self.named, loss)
+            self.double = arrays.is_double(self.operands[0])
+        else:
+            self.shape, self.double = self.operands[0].shape, double == 1
 
     def _run(
         self,
@@ -110,9 +115,8 @@ class Pointwise:
         grads: Sequence[Array] = (),
         hess: Array | None = None,
     ) -> float:
-        first = self.named[0][1]
-        shaped = first if first.shape == self.shape else np.broadcast_to(ONE, self.shape)
-        operands = tuple([operand for _, operand in self.named])
+        operands = self.operands
+        shaped = operands[0] if operands[0].shape == self.shape else np.broadcast_to(ONE, self.shape)
         total, bad = _core.pointwise(
             self.code, mode, self.double, shaped, operands, operands[-1] is not ONE, self.params, scale, sum, stream,
             value, tuple(grads), hess, wanted(),
@@ -255,16 +259,16 @@ class Rowwise:
             bad_reduction(loss, reduction, _REDUCTIONS)
         self.loss, self.reduction, self.outer = loss, reduction, outer
         self.code = _core.ROWWISE[kernel]
-        self.input = arrays.floating(input, loss, "input")
-        self.axis = arrays.class_axis(self.input, axis, loss)
-        self.classes = self.input.shape[self.axis]
-        self.rows = self.input.size // self.classes
-        self.double = arrays.is_double(self.input)
-        self.label = self.dense = self.weight = None
+        facts = _core.row_facts(input, axis, label)
+        if facts is None:  # not arrays yet, or of another shape or dtype
+            input, axis, label = arrays.rows(input, axis, label, loss)
+            facts = _core.row_facts(input, axis, label)
+            assert facts is not None
+        self.input = input
+        self.axis, self.classes, self.rows, self.double = facts
+        self.label = None if label is ABSENT else label
+        self.dense = self.weight = None
         self.ignore_index = None if ignore_index is None else arrays.whole_number(ignore_index, loss, "ignore_index")
-        if label is not ABSENT:
-            self.label = arrays.labels(label, loss, "target")
-            arrays.check_rows(self.label, self.input, self.axis, loss, "target")
         if dense is not ABSENT:
             self.dense = arrays.numeric(dense, loss, "target")
             if self.dense.shape != self.input.shape:
@@ -319,9 +323,9 @@ class Rowwise:
 
     def value_and_grad(self, out: Any = None, grad_output: Any = None) -> tuple[Any, Any]:
         each = self._per_row()
-        rows = arrays.row_shape(self.input, self.axis)
         upstream = None
         if grad_output is not None:
+            rows = arrays.row_shape(self.input, self.axis)
             upstream = arrays.numeric(grad_output, self.loss, "grad_output")
             if upstream.shape == (*rows[: self.axis], 1, *rows[self.axis :]):  # keepdims
                 upstream = upstream.reshape(rows)

@@ -18,7 +18,7 @@ typedef struct {
     real picked;      /* the target's logit */
     real weight;      /* the target's class weight */
     real dot, mass;   /* sums of the kernel's own dot */
-    double rest;      /* sum of e of the classes but the largest */
+    real rest;        /* as others, but where the largest is infinite: NaN only where a class is */
     double scale;     /* factor of the row's derivatives */
     R(pair_summary) pair;
 } R(summary);

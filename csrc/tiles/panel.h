@@ -89,21 +89,38 @@ FL_INLINE void r32_transpose_rows(const float *from, int64_t step, int64_t rows,
         }
 }
 
-/* And back, to rows that follow one another. */
+/* Four classes of a panel, a vector of rows of each, to a vector of fours. */
+FL_INLINE r32_wides r32_fours_of(const float *at, int64_t rows) {
+    r32_wides v;
+    memcpy(&v.a, at, sizeof v.a);
+    memcpy(&v.b, at + rows, sizeof v.b);
+    memcpy(&v.c, at + 2 * rows, sizeof v.c);
+    memcpy(&v.d, at + 3 * rows, sizeof v.d);
+    return r32_transpose_fours(v);
+}
+
+/* And back, to rows that follow one another; eight classes at a time while there are so many, for fewer stores. */
 FL_INLINE void r32_transpose_classes(const float *panel, int64_t rows, int64_t n, float *to) {
-    for (int64_t i = 0; i < rows; i += r32_width)
-        for (int64_t j = 0; j < n; j = j + 4 < n && j + 8 > n ? n - 4 : j + 4) {
-            r32_wides v;
-            memcpy(&v.a, panel + j * rows + i, sizeof v.a);
-            memcpy(&v.b, panel + (j + 1) * rows + i, sizeof v.b);
-            memcpy(&v.c, panel + (j + 2) * rows + i, sizeof v.c);
-            memcpy(&v.d, panel + (j + 3) * rows + i, sizeof v.d);
-            v = r32_transpose_fours(v);
-            fl_part_fours(v.a, to + i * n + j, 4 * n);
-            fl_part_fours(v.b, to + (i + 1) * n + j, 4 * n);
-            fl_part_fours(v.c, to + (i + 2) * n + j, 4 * n);
-            fl_part_fours(v.d, to + (i + 3) * n + j, 4 * n);
+    for (int64_t i = 0; i < rows; i += r32_width) {
+        const float *at = panel + i;
+        float *row = to + i * n;
+        int64_t j = 0;
+        for (; j + 8 <= n; j += 8) {
+            r32_wides v = r32_fours_of(at + j * rows, rows), w = r32_fours_of(at + (j + 4) * rows, rows);
+            fl_part_eights(v.a, w.a, row + j, 4 * n);
+            fl_part_eights(v.b, w.b, row + n + j, 4 * n);
+            fl_part_eights(v.c, w.c, row + 2 * n + j, 4 * n);
+            fl_part_eights(v.d, w.d, row + 3 * n + j, 4 * n);
         }
+        for (; j < n; j += 4) {
+            const int64_t c = fl_min(j, n - 4);
+            r32_wides v = r32_fours_of(at + c * rows, rows);
+            fl_part_fours(v.a, row + c, 4 * n);
+            fl_part_fours(v.b, row + n + c, 4 * n);
+            fl_part_fours(v.c, row + 2 * n + c, 4 * n);
+            fl_part_fours(v.d, row + 3 * n + c, 4 * n);
+        }
+    }
 }
 #endif
 
@@ -133,6 +150,16 @@ FL_INLINE int R(is_side_by_side)(const fl_matrix *m, fl_run_at here, int64_t row
     return here.run >= rows && here.stride == fl_itemsize(m->rows.dtype) && m->class_stride != here.stride;
 }
 
+/* What is asked for from memory while a group's rows are at work, as many bytes as they have: rows that come later, where
+ * they follow one another closely. */
+FL_INLINE const char *R(rows_ahead)(const fl_matrix *m, int64_t first, int64_t rows, int64_t n, int64_t *bytes) {
+    fl_run_at here = fl_locate(&m->rows, first);
+    const int64_t item = fl_itemsize(m->rows.dtype);
+    const int close = here.run >= rows && m->class_stride == item && here.stride > 0 && here.stride <= 2 * n * item;
+    *bytes = close ? rows * here.stride : 0;
+    return here.at + *bytes;
+}
+
 /* n <= FL_NARROW classes from class j on of the rows from `first` on. `flat` and `buffer` hold panel_size each. */
 FL_NOINLINE R(panel) R(load_lanes)(const fl_matrix *m, int64_t first, int64_t rows, int lanes, int64_t j, int64_t n,
                                    real softcap, real *flat, real *buffer) {
@@ -152,8 +179,6 @@ FL_NOINLINE R(panel) R(load_lanes)(const fl_matrix *m, int64_t first, int64_t ro
             R(is_direct)(dtype, here.at, item, swapped)) {
             from = (const real *)(const void *)(here.at + j * stride);
             from_step = here.stride / item;
-            for (int64_t ahead = 0; here.stride <= 2 * n * item && ahead < rows * here.stride; ahead += 64)
-                FL_PREFETCH((const char *)from + FL_AHEAD + ahead);
         } else if (here.run >= rows && stride == item && here.stride == n * item) {
             R(load)(dtype, here.at + j * stride, item, swapped, rows * n, flat);
         } else {
@@ -181,6 +206,10 @@ FL_NOINLINE void R(store_lanes)(const fl_matrix *m, int64_t first, int64_t rows,
         for (int64_t c = 0; c < n; c++)
             /* Not past the cache: as many streams as classes would break each other's lines up. */
             R(store)(dtype, here.at + (j + c) * stride, item, swapped, rows, panel + c * lanes, 0);
+        return;
+    }
+    if (!stream && here.run >= rows && here.stride == n * item && R(is_direct)(dtype, here.at, stride, swapped)) {
+        R(panel_to_rows)(panel, lanes, rows, n, (real *)(void *)(here.at + j * stride));
         return;
     }
     R(panel_to_rows)(panel, lanes, rows, n, flat);

@@ -392,7 +392,7 @@ FL_INLINE void R(walk_rows)(const fl_rowwise *job, const R(group) *g, const R(ro
     FL_ALIGNED(64) real picked[LANES], dot[LANES], mass[LANES];
     for (int l = 0; l < LANES; l++) {
         R(set_unit)(&found, l, -REAL_INF);
-        found.count[l] = 0, found.rest[l] = found.tilt[l] = 0;
+        found.others[l] = 0, found.tilt[l] = 0;
         picked[l] = dot[l] = mass[l] = 0;
     }
     for (int l = 0; l < g->rows; l++) {
@@ -417,7 +417,7 @@ FL_INLINE void R(walk_rows)(const fl_rowwise *job, const R(group) *g, const R(ro
                         : kernel.needs & NEEDS_TILT ? R(scan_tilt)(job, row, next, &ahead)
                         : kept                      ? R(scan_keep)(job, row, next, &ahead, kept)
                                                     : R(scan_plain)(job, row, next, &ahead);
-            found.max[l] = s.max, found.count[l] = s.count, found.rest[l] = s.rest, found.tilt[l] = s.tilt;
+            found.max[l] = s.max, found.others[l] = R(others)(s.rest, s.count, s.unit.top), found.tilt[l] = s.tilt;
             found.base[l] = s.unit.base, found.k[l] = s.unit.k, found.magic[l] = s.unit.magic;
             found.low[l] = s.unit.low, found.top[l] = s.unit.top;
             if (kernel.needs & NEEDS_RANK) {
@@ -440,9 +440,9 @@ FL_INLINE void R(walk_rows)(const fl_rowwise *job, const R(group) *g, const R(ro
     }
     if (kernel.needs & NEEDS_RANK) {
         R(lane_coefficients) lanes;
-        R(finish_lanes)(&found, g, picked, dot, mass, p, kernel, 1, value, &lanes);
+        R(finish_lanes)(job, &found, g, picked, dot, mass, p, kernel, 1, value, &lanes);
         R(put_scores)(job, g, &lanes);
     } else if (!job->grad.rows.data) {
-        R(finish_lanes)(&found, g, picked, dot, mass, p, kernel, 0, value, NULL);
+        R(finish_lanes)(job, &found, g, picked, dot, mass, p, kernel, 0, value, NULL);
     }
 }

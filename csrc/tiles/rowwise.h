@@ -38,6 +38,7 @@ typedef struct {
     int64_t first, rows;
     int lanes; /* whole LANES that hold the rows */
     int all_active;
+    int blank; /* neither labels nor weights nor upstream gradients have left anything in what follows */
     int64_t label[R(most_lanes)];
     int active[R(most_lanes)]; /* neither ignored nor out of range */
     real weight[R(most_lanes)];
@@ -65,13 +66,18 @@ FL_INLINE R(row_params) R(params_of)(const fl_rowwise *job) {
     return p;
 }
 
+/* A group as load_group wants it the first time. */
+FL_INLINE void R(start_group)(R(group) *g) { g->blank = 0; }
+
+/* The next group, in the place of the one before. */
 FL_NOINLINE void R(load_group)(const fl_rowwise *job, int64_t first, int64_t rows, int needs, R(group) *g,
                                R(totals) *t) {
     const real *class_weight = (const real *)job->weight, *upstream = (const real *)job->upstream;
     const int lanes = (int)((rows + LANES - 1) / LANES) * LANES;
     g->first = first, g->rows = rows, g->lanes = lanes, g->all_active = 1;
-    for (int l = 0; l < lanes; l++)
-        g->label[l] = -1, g->active[l] = l < (int)rows, g->weight[l] = 1, g->scale[l] = job->scale;
+    if (!g->blank || rows < lanes)
+        for (int l = 0; l < R(most_lanes); l++)
+            g->label[l] = -1, g->active[l] = l < (int)rows, g->weight[l] = 1, g->scale[l] = job->scale;
     for (int l = 0; upstream && l < rows; l++)
         g->scale[l] *= (double)upstream[first + l];
     if (needs & NEEDS_LABEL) {
@@ -93,6 +99,7 @@ FL_NOINLINE void R(load_group)(const fl_rowwise *job, int64_t first, int64_t row
         for (int l = 0; class_weight && l < rows; l++)
             g->weight[l] = g->active[l] ? class_weight[g->label[l]] : 0;
     }
+    g->blank = g->all_active && rows == lanes && !class_weight && !upstream;
     if (g->all_active && !class_weight)
         t->rows += rows;
     else
@@ -110,9 +117,10 @@ FL_INLINE void R(leave)(const R(totals) *totals, fl_partial *partial) {
 static void R(labels_tile)(const void *opaque, int64_t first, int64_t count, fl_partial *partial, void *scratch) {
     const fl_rowwise *job = (const fl_rowwise *)opaque;
     R(totals) totals = {{0}, {0}, 0, -1};
-    for (int64_t done = 0; done < count; done += LANES) {
-        R(group) group;
-        R(load_group)(job, first + done, fl_min(count - done, LANES), NEEDS_LABEL, &group, &totals);
+    R(group) group;
+    R(start_group)(&group);
+    for (int64_t done = 0; done < count; done += R(most_lanes)) {
+        R(load_group)(job, first + done, fl_min(count - done, R(most_lanes)), NEEDS_LABEL, &group, &totals);
     }
     (void)scratch;
     R(leave)(&totals, partial);

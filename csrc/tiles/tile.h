@@ -17,8 +17,9 @@ FL_INLINE void R(rowwise_tile)(const fl_rowwise *job, int64_t first, int64_t cou
     R(row_params) params = R(params_of)(job);
     const int columns = R(by_columns)(job, kernel.needs);
     const int64_t step = columns && !(kernel.needs & NEEDS_PAIR) ? R(lanes_for)(job->classes) : LANES;
+    R(group) group;
+    R(start_group)(&group);
     for (int64_t done = 0; done < count; done += step) {
-        R(group) group;
         FL_ALIGNED(64) real value[R(most_lanes)];
         R(load_group)(job, first + done, fl_min(count - done, step), kernel.needs, &group, &totals);
         if (kernel.needs & NEEDS_PAIR && columns)
