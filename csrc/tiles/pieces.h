@@ -38,12 +38,12 @@ FL_INLINE void R(walk_pieces)(const fl_rowwise *job, const R(group) *g, const R(
         const int known = job->phase != FL_SCAN && l < g->rows && g->active[l];
         const fl_carry none = {-REAL_INF, 0, 0, 0, 0, 0}, c = known ? job->carry[g->first + l] : none;
         R(set_unit)(&found, l, (real)c.max);
-        found.count[l] = c.count, found.rest[l] = c.rest, found.tilt[l] = 0;
+        found.others[l] = R(others)(c.rest, c.count, found.top[l]), found.tilt[l] = 0;
         picked[l] = (real)c.picked, dot[l] = (real)c.dot, mass[l] = (real)c.mass;
         value[l] = 0;
     }
     if (job->phase == FL_VALUE) {
-        R(finish_lanes)(&found, g, picked, dot, mass, p, kernel, 0, value, NULL);
+        R(finish_lanes)(job, &found, g, picked, dot, mass, p, kernel, 0, value, NULL);
         return;
     }
     for (int l = 0; l < g->rows; l++) {
