@@ -192,7 +192,8 @@ FL_INLINE real R(sech2)(real x) {
 /* log(1 + f) for 1 + f in [LOG_ROOT, 2 LOG_ROOT]. */
 #if REAL_BITS == 32
 FL_INLINE real R(log1p_curve)(real f) { /* (log(1 + f) - f) / f^2 */
-    real z = f * f;                     /* of z and, for the odd powers, f: two chains of half the length */
+    /* Even and odd powers by themselves: two chains of half the length. */
+    real z = f * f;
     real q = R(fma)(-4.491628069e-2f, z, -1.316310713e-1f), odd = R(fma)(1.044977741e-1f, z, 1.448213876e-1f);
     q = R(fma)(q, z, -1.664769565e-1f), odd = R(fma)(odd, z, 1.999059345e-1f);
     q = R(fma)(q, z, -2.500005603e-1f), odd = R(fma)(odd, z, 3.333345471e-1f);
@@ -344,7 +345,7 @@ FL_INLINE real R(log_normal)(real x) {
 
 /* -log x for x in [0, 1], subnormal numbers among them; at 0 it is more than the smallest number's. */
 FL_INLINE real R(minus_log_unit)(real x) {
-    R(parts) parts = R(parts_of_scaled)(x * UNIT_SCALE, UNIT_SHIFT);
+    R(parts) parts = R(parts_of_scaled)(x * LOG_SCALE, LOG_SHIFT);
     real f = parts.f;
 #if REAL_BITS == 32
     real y = R(fma)(R(log1p_curve)(f) * f, -f, -f);
@@ -373,7 +374,7 @@ FL_INLINE real R(log_cosh)(real x) {
     tail = R(fma)(tail, e, 3.30703450937e-1f);
     tail = R(fma)(tail, e, -4.99838504651e-1f);
     tail = R(fma)(tail, e, 9.99995850071e-1f);
-    tail = (size - 0.5f) + R(fma)(tail, e, -1.93147153790e-1f); /* size - 1/2 is exact */
+    tail = (size - 0.5f) + R(fma)(tail, e, -1.93147153790e-1f); /* the difference is exact */
 #else                                                           /* 2.1e-18 */
     real q = R(fma)(1.7173465252959118602e-7, z, -1.0892061938022580707e-6);
     q = R(fma)(q, z, 3.9554065233335244461e-6);

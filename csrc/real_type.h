@@ -15,8 +15,8 @@
 #undef LN2_LOW
 #undef LOG2_E
 #undef LOG_ROOT
-#undef UNIT_SCALE
-#undef UNIT_SHIFT
+#undef LOG_SCALE
+#undef LOG_SHIFT
 
 #if REAL_BITS == 32
 #define R_PASTE(name) r32_##name
@@ -34,8 +34,8 @@
 #define LN2_LOW -2.12194440e-4f
 #define LOG2_E 1.44269504088896341f
 #define LOG_ROOT 0.75f
-#define UNIT_SCALE 16777216.0f /* 2^UNIT_SHIFT makes the subnormal numbers normal */
-#define UNIT_SHIFT 24
+#define LOG_SCALE 16777216.0f /* 2^LOG_SHIFT makes the subnormal numbers normal */
+#define LOG_SHIFT 24
 #else
 #define R_PASTE(name) r64_##name
 #define REAL_C(value) value
@@ -52,8 +52,8 @@
 #define LN2_LOW 1.90821492927058770002e-10
 #define LOG2_E 1.44269504088896341
 #define LOG_ROOT 0.70710678118654752
-#define UNIT_SCALE 9007199254740992.0
-#define UNIT_SHIFT 53
+#define LOG_SCALE 9007199254740992.0
+#define LOG_SHIFT 53
 #endif
 
 #ifndef R

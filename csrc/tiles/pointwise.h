@@ -27,7 +27,7 @@ FL_INLINE double R(fold)(double *sums) {
 }
 
 /* What a block's elements become: arrays of FL_BLOCK; and where gradients go past the cache step by step, so that memory
- * is read meanwhile, how far they have gone. */
+ * is read meanwhile, how far they have gone. Those share no memory with an operand. */
 typedef struct {
     real *value, *hess, (*grad)[FL_BLOCK];
     char *to[FL_MAX_GRADS]; /* NULL: not so */
