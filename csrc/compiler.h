@@ -32,6 +32,13 @@
 #include <immintrin.h>
 #endif
 
+/* Whether an addition that happens in some lanes only costs no more than one in all. */
+#if defined(__AVX512F__)
+#define FL_HAS_MASKS 1
+#else
+#define FL_HAS_MASKS 0
+#endif
+
 /* fl_fma says whether a multiply-add is one instruction here; where it is not, fma() would be a slow library call. */
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__) || defined(_M_ARM64) ||                     \
     (defined(_MSC_VER) && defined(__AVX2__))
@@ -53,6 +60,18 @@ FL_INLINE void fl_stream_words(char *to, const char *from, size_t bytes) {
     memcpy(to, from, bytes);
 }
 
+FL_INLINE void fl_stream_line(char *to, const char *from) {
+#if defined(__AVX512F__)
+    _mm512_stream_si512((__m512i *)(void *)to, _mm512_loadu_si512((const void *)from));
+#elif defined(__AVX2__)
+    _mm256_stream_si256((__m256i *)(void *)to, _mm256_loadu_si256((const __m256i *)(const void *)from));
+    _mm256_stream_si256((__m256i *)(void *)(to + 32), _mm256_loadu_si256((const __m256i *)(const void *)(from + 32)));
+#else
+    for (int i = 0; i < 64; i += 16)
+        _mm_stream_si128((__m128i *)(void *)(to + i), _mm_loadu_si128((const __m128i *)(const void *)(from + i)));
+#endif
+}
+
 FL_INLINE void fl_stream(char *to, const char *from, size_t bytes) {
     size_t head = (size_t)(-(intptr_t)to & 63);
     if (((uintptr_t)to & 3) != 0) {
@@ -63,24 +82,30 @@ FL_INLINE void fl_stream(char *to, const char *from, size_t bytes) {
         head = bytes;
     fl_stream_words(to, from, head);
     to += head, from += head, bytes -= head;
-    for (; bytes >= 64; to += 64, from += 64, bytes -= 64) {
-#if defined(__AVX512F__)
-        _mm512_stream_si512((__m512i *)(void *)to, _mm512_loadu_si512((const void *)from));
-#elif defined(__AVX2__)
-        _mm256_stream_si256((__m256i *)(void *)to, _mm256_loadu_si256((const __m256i *)(const void *)from));
-        _mm256_stream_si256((__m256i *)(void *)(to + 32),
-                            _mm256_loadu_si256((const __m256i *)(const void *)(from + 32)));
-#else
-        for (int i = 0; i < 64; i += 16)
-            _mm_stream_si128((__m128i *)(void *)(to + i), _mm_loadu_si128((const __m128i *)(const void *)(from + i)));
-#endif
-    }
+    for (; bytes >= 64; to += 64, from += 64, bytes -= 64)
+        fl_stream_line(to, from);
     fl_stream_words(to, from, bytes);
+}
+
+/* The same in parts: of bytes of which `done` are written, the whole cache lines up to `made`; returns how many are
+ * written then. `to` is aligned to 4. */
+FL_INLINE size_t fl_stream_lines(char *to, const char *from, size_t done, size_t made) {
+    if (done == 0 && made >= 64) {
+        done = (size_t)(-(intptr_t)to & 63);
+        fl_stream_words(to, from, done);
+    }
+    for (; done + 64 <= made; done += 64)
+        fl_stream_line(to + done, from + done);
+    return done;
 }
 
 FL_INLINE void fl_stream_end(void) { _mm_sfence(); }
 #else
 FL_INLINE void fl_stream(char *to, const char *from, size_t bytes) { memcpy(to, from, bytes); }
+FL_INLINE size_t fl_stream_lines(char *to, const char *from, size_t done, size_t made) {
+    (void)to, (void)from, (void)made;
+    return done;
+}
 FL_INLINE void fl_stream_end(void) {}
 #endif
 
@@ -194,6 +219,41 @@ FL_INLINE void fl_part_eights(fl_wide a, fl_wide b, float *to, int64_t step) {
     fl_part_fours(a, to, step);
     fl_part_fours(b, to + 4, step);
 #endif
+}
+#endif
+
+/* Whole runs of 32 floats onto 32 running sums of double, element i to sum i % 32; returns how many elements. As
+ * conversions from memory: of the upper half of a vector there is one more instruction, of the busiest unit. */
+#if defined(__AVX512F__)
+FL_INLINE int64_t fl_add_f32(double *sums, const float *x, int64_t n) {
+    __m512d sum[4];
+    int64_t i = 0;
+    for (int v = 0; v < 4; v++)
+        sum[v] = _mm512_loadu_pd(sums + 8 * v);
+    for (; i + 32 <= n; i += 32)
+        for (int v = 0; v < 4; v++)
+            sum[v] = _mm512_add_pd(sum[v], _mm512_cvtps_pd(_mm256_loadu_ps(x + i + 8 * v)));
+    for (int v = 0; v < 4; v++)
+        _mm512_storeu_pd(sums + 8 * v, sum[v]);
+    return i;
+}
+#elif defined(__AVX2__)
+FL_INLINE int64_t fl_add_f32(double *sums, const float *x, int64_t n) {
+    __m256d sum[8];
+    int64_t i = 0;
+    for (int v = 0; v < 8; v++)
+        sum[v] = _mm256_loadu_pd(sums + 4 * v);
+    for (; i + 32 <= n; i += 32)
+        for (int v = 0; v < 8; v++)
+            sum[v] = _mm256_add_pd(sum[v], _mm256_cvtps_pd(_mm_loadu_ps(x + i + 4 * v)));
+    for (int v = 0; v < 8; v++)
+        _mm256_storeu_pd(sums + 4 * v, sum[v]);
+    return i;
+}
+#else
+FL_INLINE int64_t fl_add_f32(double *sums, const float *x, int64_t n) {
+    (void)sums, (void)x, (void)n;
+    return 0;
 }
 #endif
 

@@ -79,14 +79,6 @@ FL_INLINE R(pair) R(log_in_two)(R(parts) parts, real rest) {
     return R(sum_of_less)(sum, (whole - sum) + parts.f + R(fma)(parts.n, LN2_LOW, rest));
 }
 
-/* log(1 + x) of two parts in two parts; for what f lacks the series' first two terms are enough. */
-FL_INLINE R(pair) R(log1p_finite_pair)(R(pair) x) {
-    R(parts) parts = R(parts_of_one_plus)(x.high);
-    real lacking = R(fma)(x.high, parts.inverse, parts.inverse - 1 - parts.f);
-    lacking = R(fma)(x.low, parts.inverse, lacking);
-    return R(log_in_two)(parts, R(fma)(lacking, 1 - parts.f, R(log1p_rest)(parts.f)));
-}
-
 /* log x in two parts, for finite x > 0. */
 FL_INLINE R(pair) R(log_finite_pair)(real x) {
     R(parts) parts = R(parts_of)(x);

@@ -196,21 +196,21 @@ FL_INLINE real R(sech2)(real x) {
     return 4 * e / (half * half);
 }
 
-/* log(1 + f) for 1 + f in [sqrt(1/2), sqrt(2)]. */
+/* log(1 + f) for 1 + f in [LOG_ROOT, 2 LOG_ROOT]. */
 #if REAL_BITS == 32
 FL_INLINE real R(log1p_curve)(real f) { /* (log(1 + f) - f) / f^2 */
-    real q = R(fma)(-7.64029666595e-2f, f, 1.27703365644e-1f);
-    q = R(fma)(q, f, -1.31621830475e-1f);
-    q = R(fma)(q, f, 1.42007302449e-1f);
-    q = R(fma)(q, f, -1.66230619165e-1f);
-    q = R(fma)(q, f, 2.00012595891e-1f);
-    q = R(fma)(q, f, -2.50008294602e-1f);
-    q = R(fma)(q, f, 3.33333314548e-1f);
-    return R(fma)(q, f, -0.5f);
+    /* Even and odd powers by themselves: two chains of half the length. */
+    real z = f * f;
+    real q = R(fma)(-4.491628069e-2f, z, -1.316310713e-1f), odd = R(fma)(1.044977741e-1f, z, 1.448213876e-1f);
+    q = R(fma)(q, z, -1.664769565e-1f), odd = R(fma)(odd, z, 1.999059345e-1f);
+    q = R(fma)(q, z, -2.500005603e-1f), odd = R(fma)(odd, z, 3.333345471e-1f);
+    return R(fma)(odd, f, R(fma)(q, z, -0.5f));
 }
 
-FL_INLINE real R(log1p_poly)(real f) { return R(fma)(R(log1p_curve)(f) * f, f, f); } /* 5.9e-9 */
+FL_INLINE real R(log1p_poly)(real f) { return R(fma)(R(log1p_curve)(f) * f, f, f); } /* 4.8e-9 */
 FL_INLINE real R(log1p_rest)(real f) { return R(log1p_curve)(f) * f * f; }           /* log(1 + f) - f */
+/* log(1 + f + more) - f, where `more` is far below f. */
+FL_INLINE real R(log1p_rest_with)(real f, real more) { return R(fma)(f, R(fma)(R(log1p_curve)(f), f, -more), more); }
 #else
 FL_INLINE real R(log1p_rest)(real f) { /* log(1 + f) - f by 2 atanh(s), s = f / (2 + f): 1.3e-18 */
     real s = f / (2 + f), z = s * s, half = 0.5 * f * f;
@@ -224,6 +224,7 @@ FL_INLINE real R(log1p_rest)(real f) { /* log(1 + f) - f by 2 atanh(s), s = f / 
 }
 
 FL_INLINE real R(log1p_poly)(real f) { return f + R(log1p_rest)(f); }
+FL_INLINE real R(log1p_rest_with)(real f, real more) { return R(fma)(more, 1 - f, R(log1p_rest)(f)); }
 #endif
 
 /* log(1 + x) for x in [0, 1]. */
@@ -241,6 +242,14 @@ FL_INLINE real R(log1p_unit_curve)(real x) { /* (log(1 + x) - x) / x^2 */
 
 FL_INLINE real R(log1p_unit)(real x) { return R(fma)(R(log1p_unit_curve)(x) * x, x, x); } /* 4.7e-9 */
 FL_INLINE real R(log1p_unit_rest)(real x) { return R(log1p_unit_curve)(x) * x * x; }      /* log(1 + x) - x */
+
+FL_INLINE real R(log1p_unit_brief)(real x) { /* where 3.3e-8 is good enough */
+    real z = x * x;
+    real odd = R(fma)(5.364699611e-3f, z, 7.920384131e-2f), q = R(fma)(-3.00653297e-2f, z, -1.375374871e-1f);
+    odd = R(fma)(odd, z, 1.915363231e-1f), q = R(fma)(q, z, -2.485715859e-1f);
+    odd = R(fma)(odd, z, 3.332132208e-1f), q = R(fma)(q, z, -4.999964794e-1f);
+    return R(fma)(R(fma)(odd, x, q), z, x);
+}
 #else
 FL_INLINE real R(log1p_unit)(real x) { /* halving 1 + x above sqrt(2) is exact: no correction to make */
     bits_t high = (bits_t)0 - (bits_t)(x > 0.41421356237309505);
@@ -249,6 +258,7 @@ FL_INLINE real R(log1p_unit)(real x) { /* halving 1 + x above sqrt(2) is exact: 
 }
 
 FL_INLINE real R(log1p_unit_rest)(real x) { return R(log1p_unit)(x) - x; }
+FL_INLINE real R(log1p_unit_brief)(real x) { return R(log1p_unit)(x); }
 #endif
 
 /* The exponent of a number >= 0, which stands in the exponent's place or is negative there. */
@@ -261,13 +271,13 @@ FL_INLINE real R(exponent)(bits_t exponent) {
 #endif
 }
 
-/* 1 + x = 2^n (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)], for x > -1, and 2^-n. f = x 2^-n + (2^-n - 1) is rounded once. */
+/* 1 + x = 2^n (1 + f) with 1 + f in [LOG_ROOT, 2 LOG_ROOT], for x > -1, and 2^-n. f = x 2^-n + (2^-n - 1) is rounded once. */
 typedef struct {
     real n, f, inverse;
 } R(parts);
 
 FL_INLINE R(parts) R(parts_of_one_plus)(real x) {
-    const bits_t root = R(to_bits)(REAL_C(0.70710678118654752));
+    const bits_t root = R(to_bits)(LOG_ROOT);
     const bits_t one = R(to_bits)(1);
     bits_t exponent = ((R(to_bits)(1 + x) - root) >> EXP_SHIFT) << EXP_SHIFT; /* n, in the exponent's place */
     real inverse = R(from_bits)(one - exponent);
@@ -292,24 +302,30 @@ FL_INLINE real R(log1p)(real x) {
 
 /* -log(1 - x) for x in [0, 1/2]. */
 FL_INLINE real R(log1p_half)(real x) {
-#if REAL_BITS == 32 /* 3.5e-9 */
-    real q = R(fma)(1.77551978f, x, -2.55237083f);
-    q = R(fma)(q, x, 2.04651947f);
-    q = R(fma)(q, x, -6.33372767e-1f);
-    q = R(fma)(q, x, 3.53326621e-1f);
-    q = R(fma)(q, x, 1.73297447e-1f);
-    q = R(fma)(q, x, 2.52161392e-1f);
-    q = R(fma)(q, x, 3.33245410e-1f);
-    q = R(fma)(q, x, 5.00001377e-1f);
+#if REAL_BITS == 32 /* 2.4e-8 */
+    real q = R(fma)(1.414643259f, x, -1.639767222f);
+    q = R(fma)(q, x, 1.208847052f);
+    q = R(fma)(q, x, -1.810037131e-1f);
+    q = R(fma)(q, x, 2.637017897e-1f);
+    q = R(fma)(q, x, 2.436813925e-1f);
+    q = R(fma)(q, x, 3.336321846e-1f);
+    q = R(fma)(q, x, 4.999952161e-1f);
     return R(fma)(q * x, x, x);
 #else
     return -R(log1p_finite)(-x);
 #endif
 }
 
-/* x = 2^n (1 + f) likewise, for x > 0. Subnormal numbers are scaled first. */
+/* x = 2^n (1 + f) likewise, for x > 0, from the normal number x 2^k. */
+FL_INLINE R(parts) R(parts_of_scaled)(real scaled, bits_t k) {
+    const bits_t root = R(to_bits)(LOG_ROOT);
+    bits_t offset = R(to_bits)(scaled) - (root + (k << EXP_SHIFT));
+    bits_t mantissa = (offset & (((bits_t)1 << EXP_SHIFT) - 1)) + root;
+    return (R(parts)){R(exponent)(offset), R(from_bits)(mantissa) - 1, 0};
+}
+
+/* The same of any x. */
 FL_INLINE R(parts) R(parts_of)(real x) {
-    const bits_t root = R(to_bits)(REAL_C(0.70710678118654752));
 #if REAL_BITS == 32
     int tiny = x < 1.17549435e-38f;
     real scaled = tiny ? x * 8388608.0f : x, extra = tiny ? -23.0f : 0.0f;
@@ -317,15 +333,33 @@ FL_INLINE R(parts) R(parts_of)(real x) {
     int tiny = x < 2.2250738585072014e-308;
     real scaled = tiny ? x * 4503599627370496.0 : x, extra = tiny ? -52.0 : 0.0;
 #endif
-    bits_t offset = R(to_bits)(scaled) - root;
-    bits_t mantissa = (offset & (((bits_t)1 << EXP_SHIFT) - 1)) + root;
-    return (R(parts)){R(exponent)(offset) + extra, R(from_bits)(mantissa) - 1, 0};
+    R(parts) parts = R(parts_of_scaled)(scaled, 0);
+    parts.n += extra;
+    return parts;
 }
 
 /* log x for finite x > 0; at 0 it is less than the smallest number's. */
 FL_INLINE real R(log_finite)(real x) {
     R(parts) parts = R(parts_of)(x);
     return R(log_of)(parts, R(log1p_poly)(parts.f));
+}
+
+/* The same where x is normal; of a subnormal x, a normal number's. */
+FL_INLINE real R(log_normal)(real x) {
+    R(parts) parts = R(parts_of_scaled)(x, 0);
+    return R(log_of)(parts, R(log1p_poly)(parts.f));
+}
+
+/* -log x for x in [0, 1], subnormal numbers among them; at 0 it is more than the smallest number's. */
+FL_INLINE real R(minus_log_unit)(real x) {
+    R(parts) parts = R(parts_of_scaled)(x * LOG_SCALE, LOG_SHIFT);
+    real f = parts.f;
+#if REAL_BITS == 32
+    real y = R(fma)(R(log1p_curve)(f) * f, -f, -f);
+#else
+    real y = -R(log1p_poly)(f);
+#endif
+    return R(fma)(parts.n, -LN2_HIGH, R(fma)(parts.n, -LN2_LOW, y));
 }
 
 /* log x, -inf at 0, NaN below. */
@@ -338,17 +372,17 @@ FL_INLINE real R(log)(real x) {
 FL_INLINE real R(log_cosh)(real x) {
     real size = R(abs)(x), z = x * x;
     real e = R(exp_nonpositive)(-2 * size), tail;
-#if REAL_BITS == 32 /* 4.4e-9; the tail, up to e^-1.5, 4.8e-9 */
+#if REAL_BITS == 32 /* 4.4e-9; with the tail, up to e^-1.5, 8.3e-9 */
     real q = R(fma)(-4.29667179e-4f, z, 2.01405569e-3f);
     q = R(fma)(q, z, -6.69862587e-3f);
     q = R(fma)(q, z, 2.22161986e-2f);
     q = R(fma)(q, z, -8.33330499e-2f);
-    tail = R(fma)(-9.79562690e-2f, e, 1.84694450e-1f);
-    tail = R(fma)(tail, e, -2.48331232e-1f);
-    tail = R(fma)(tail, e, 3.33249031e-1f);
-    tail = R(fma)(tail, e, -4.99998423e-1f);
-    tail = R(fma)(tail * e, e, e);
-#else /* 2.1e-18 */
+    tail = R(fma)(1.14261614105e-1f, e, -2.28932466398e-1f);
+    tail = R(fma)(tail, e, 3.30703450937e-1f);
+    tail = R(fma)(tail, e, -4.99838504651e-1f);
+    tail = R(fma)(tail, e, 9.99995850071e-1f);
+    tail = (size - 0.5f) + R(fma)(tail, e, -1.93147153790e-1f); /* the difference is exact */
+#else                                                           /* 2.1e-18 */
     real q = R(fma)(1.7173465252959118602e-7, z, -1.0892061938022580707e-6);
     q = R(fma)(q, z, 3.9554065233335244461e-6);
     q = R(fma)(q, z, -1.1704620542633112535e-5);
@@ -360,8 +394,8 @@ FL_INLINE real R(log_cosh)(real x) {
     q = R(fma)(q, z, -6.7460317435643423095e-3);
     q = R(fma)(q, z, 2.2222222222159878873e-2);
     q = R(fma)(q, z, -8.3333333333332713451e-2);
-    tail = R(log1p_unit)(e);
+    tail = (size - LN2) + R(log1p_unit)(e);
 #endif
     q = R(fma)(q, z, REAL_C(0.5));
-    return size < REAL_C(0.75) ? z * q : (size - LN2) + tail;
+    return size < REAL_C(0.75) ? z * q : tail;
 }

@@ -14,6 +14,9 @@
 #undef LN2_HIGH
 #undef LN2_LOW
 #undef LOG2_E
+#undef LOG_ROOT
+#undef LOG_SCALE
+#undef LOG_SHIFT
 
 #if REAL_BITS == 32
 #define R_PASTE(name) r32_##name
@@ -30,6 +33,9 @@
 #define LN2_HIGH 0.693359375f
 #define LN2_LOW -2.12194440e-4f
 #define LOG2_E 1.44269504088896341f
+#define LOG_ROOT 0.75f
+#define LOG_SCALE 16777216.0f /* 2^LOG_SHIFT makes the subnormal numbers normal */
+#define LOG_SHIFT 24
 #else
 #define R_PASTE(name) r64_##name
 #define REAL_C(value) value
@@ -45,6 +51,9 @@
 #define LN2_HIGH 6.93147180369123816490e-01
 #define LN2_LOW 1.90821492927058770002e-10
 #define LOG2_E 1.44269504088896341
+#define LOG_ROOT 0.70710678118654752
+#define LOG_SCALE 9007199254740992.0
+#define LOG_SHIFT 53
 #endif
 
 #ifndef R

@@ -155,6 +155,12 @@ FL_INLINE const real *R(block)(const fl_array *array, int64_t first, int64_t n, 
     return R(block_at)(array, 0, first, n, buffer);
 }
 
+/* Where n elements from number `first` on lie in memory as reals, side by side; NULL where they do not. */
+FL_INLINE char *R(direct_block)(const fl_array *array, int64_t first, int64_t n) {
+    fl_run_at here = fl_locate(array, first);
+    return here.run >= n && R(is_direct)(array->dtype, here.at, here.stride, array->swapped) ? here.at : NULL;
+}
+
 FL_INLINE void R(put_block_at)(const fl_array *array, int64_t offset, int64_t first, int64_t n, const real *from,
                                int stream) {
     while (n > 0) {

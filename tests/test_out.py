@@ -10,6 +10,7 @@ from cases import CASES
 from helpers import DIFFERENTIABLE, DTYPES, assert_same, dtype
 
 import fastloss as fl
+from fastloss import arrays
 from fastloss.loss import LOSSES
 
 CE = fl.cross_entropy
@@ -46,6 +47,22 @@ def test_out_is_written_and_returned(name, dtype_name, classes):
 def gapped(like):
     steps = [..., *[slice(None, None, 2)] * (like.ndim - 1), *[slice(None, None, -2)] * bool(like.ndim)]
     return np.zeros([2 * n for n in like.shape], like.dtype)[tuple(steps)]
+
+
+@pytest.mark.parametrize("dtype_name", ["float32", "float64"])
+@pytest.mark.parametrize("offset", [0, 1, 15, 16])
+@pytest.mark.parametrize("size", [1, 63, 64, 200, 1024, 5000])
+@pytest.mark.parametrize("name", ["mse_loss", "gaussian_nll_loss", "margin_ranking_loss"])
+def test_past_the_cache(name, size, offset, dtype_name, monkeypatch, isa):
+    arguments = CASES[name].draw(CASES[name].variants[0], np.random.default_rng(5), (size,), dtype_name)
+    value, grad = LOSSES[name].value_and_grad(**arguments)
+    monkeypatch.setattr(arrays, "STREAM_BYTES", 0)
+    room = each_of(grad, lambda grad: np.full(size + 64, 7, grad.dtype))
+    out = each_of(room, lambda room: room[offset : offset + size])
+    assert_same(LOSSES[name].value_and_grad(**arguments, out=out), (value, grad))
+    for whole in flat(room):
+        assert (whole[:offset] == 7).all()
+        assert (whole[offset + size :] == 7).all()
 
 
 def flat(gradients):

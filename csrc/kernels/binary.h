@@ -3,8 +3,8 @@
 /* -(t log x + (1 - t) log(1 - x)) with the logarithms no less than -100, and slopes as torch keeps them finite. One of the
  * logarithms is of m = min(x, 1 - x), which is exact, the other of 1 - m. */
 FL_INLINE R(terms) R(binary_cross_entropy)(R(operands) o, const real *param) {
-    real x = o.a, t = o.b, not_x = 1 - x, not_t = 1 - t, least = x < REAL_C(0.5) ? x : not_x;
-    real large = R(min)(100, -R(log_finite)(least)), small = R(log1p_half)(least);
+    real x = o.a, t = o.b, not_x = 1 - x, not_t = 1 - t, least = R(min)(x, not_x);
+    real large = R(min)(100, R(minus_log_unit)(least)), small = R(log1p_half)(least);
     real yes = x < REAL_C(0.5) ? large : small, no = x < REAL_C(0.5) ? small : large;
     real up = 1 / R(max)(REAL_C(1e-12), x), down = 1 / R(max)(REAL_C(1e-12), not_x);
     (void)param;
@@ -13,7 +13,7 @@ FL_INLINE R(terms) R(binary_cross_entropy)(R(operands) o, const real *param) {
                       0,
                       0,
                       R(fma)(t * up, up, not_t * down * down),
-                      (least < 0) | (R(min)(t, not_t) < 0)};
+                      R(min)(R(min)(t, not_t), least)};
 }
 
 /* l = (1 - t) softplus(x) + t softplus(-x), where softplus(x) = max(x, 0) + log(1 + e^-|x|): with f = 1 - t for x >= 0 and
@@ -24,9 +24,9 @@ FL_INLINE R(terms) R(binary_cross_entropy)(R(operands) o, const real *param) {
 FL_INLINE R(terms) R(binary_cross_entropy_with_logits)(R(operands) o, const real *param) {
     real x = o.a, size = R(abs)(x), e = R(exp_nonpositive)(-size), near = 1 / (1 + e);
     real away = x < 0 ? o.b : 1 - o.b, toward = x < 0 ? 1 - o.b : o.b;
-    real slope = near * (x < 0 ? R(fma)(toward, e, -away) : R(fma)(-toward, e, away));
+    real slope = near * (x < 0 ? R(fma)(toward, e, -away) : R(fma)(-toward, e, away)), rest = R(log1p_unit_brief)(e);
     (void)param;
-    return (R(terms)){R(times)(away, size) + R(log1p_unit)(e), slope, 0, 0, near * (near * e), 0};
+    return (R(terms)){away == 0 ? rest : R(fma)(away, size, rest), slope, 0, 0, near * (near * e), 0};
 }
 
 /* The same with t softplus(-x) times p, the weight of the positive class. */
@@ -36,7 +36,8 @@ FL_INLINE R(terms) R(binary_cross_entropy_with_logits_pos_weight)(R(operands) o,
     real away = x < 0 ? positive : negative, toward = x < 0 ? negative : positive;
     real slope = near * (x < 0 ? R(fma)(toward, e, -away) : R(fma)(-toward, e, away));
     (void)param;
-    return (R(terms)){R(fma)(both, R(log1p_unit)(e), R(times)(away, size)), slope, 0, 0, both * (near * (near * e)), 0};
+    return (R(terms)){
+        R(fma)(both, R(log1p_unit_brief)(e), R(times)(away, size)), slope, 0, 0, both * (near * (near * e)), 0};
 }
 
 /* What of sigmoid_focal_loss does not depend on gamma. With `away` f as above, w = (1 - t) s(x) + t s(-x) is

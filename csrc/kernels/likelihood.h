@@ -90,14 +90,14 @@ FL_INLINE R(terms) R(tweedie_nll_loss_of_mean_steep)(R(operands) o, const real *
 FL_INLINE R(terms) R(gaussian_nll_loss)(R(operands) o, const real *param) {
     real d = o.a - o.c, v = R(max)(param[0], o.b), inverse = 1 / v, ratio = d * inverse, half = REAL_C(0.5);
     real value = R(fma)(half, R(fma)(d, ratio, R(log)(v)), param[1]);
-    return (R(terms)){value, R(with_nan)(value, ratio), half * R(fma)(-d, ratio, 1) * inverse, 0, 0, o.b < 0};
+    return (R(terms)){value, R(with_nan)(value, ratio), half * R(fma)(-d, ratio, 1) * inverse, 0, 0, o.b};
 }
 
-/* t (log t - x); the gradient is -t */
+/* t (log t - x), where that of a subnormal t is as good as 0; the gradient is -t */
 FL_INLINE R(terms) R(kl_div)(R(operands) o, const real *param) {
-    real x = o.a, t = o.b, value = R(weigh)(t, R(log_finite)(t) - x);
+    real x = o.a, t = o.b, value = t * (R(log_normal)(t) - x), none = t == 0 ? R(with_nan)(x, 0) : REAL_NAN;
     (void)param;
-    return (R(terms)){t < 0 ? REAL_NAN : value, R(with_nan)(x, t == 0 ? 0 : -t), 0, 0, 0, 0};
+    return (R(terms)){t > 0 ? value : none, R(with_nan)(x, t == 0 ? 0 : -t), 0, 0, 0, 0};
 }
 
 /* e^t (t - x) */

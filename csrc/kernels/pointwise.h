@@ -11,7 +11,7 @@ typedef struct {
     real value;
     real grad_a, grad_b, grad_c; /* by each prediction argument */
     real hess;                   /* second derivative by the first */
-    bits_t refused;              /* not 0: the operands lie outside the loss's domain; a NaN does not */
+    real inside;                 /* less than 0: the operands lie outside the loss's domain; a NaN does not */
 } R(terms);
 
 #include "regression.h"

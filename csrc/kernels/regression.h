@@ -25,13 +25,14 @@ FL_INLINE R(terms) R(mape_loss)(R(operands) o, const real *param) {
 FL_INLINE R(terms) R(msle_loss)(R(operands) o, const real *param) {
     real low = o.a < o.b ? o.a : o.b, high = o.a < o.b ? o.b : o.a, d = high - low, base = 1 + low;
     real per_base = 1 / base, ratio = d * per_base, per_x = 1 / (1 + o.a);
-    real rest = ((high - d) - low) - R(product_rest)(ratio, base, d) - ratio * (low - (base - 1));
-    R(pair) size = R(log1p_finite_pair)((R(pair)){ratio, rest * per_base});
-    real square = R(fma)(size.high, size.high, 2 * size.high * size.low), l = o.a < o.b ? -size.high : size.high;
+    real rest = ((high - d) - low) - R(fma)(ratio, low - (base - 1), R(product_rest)(ratio, base, d));
+    R(parts) parts = R(parts_of_one_plus)(ratio);
+    real more = R(log1p_rest_with)(parts.f, rest * (per_base * parts.inverse));
+    real size = R(fma)(parts.n, LN2_HIGH, parts.f + R(fma)(parts.n, LN2_LOW, more));
+    real square = base < 0 ? REAL_NAN : (ratio < REAL_INF ? size * size : ratio), l = o.a < o.b ? -size : size;
     (void)param;
-    square = base < 0 ? REAL_NAN : (ratio < REAL_INF ? square : ratio);
     l = square < REAL_INF ? l : (o.a < o.b ? -square : square);
-    return (R(terms)){square, 2 * l * per_x, 0, 0, 2 * (1 - l) * per_x * per_x, 0};
+    return (R(terms)){square, 2 * l / (1 + o.a), 0, 0, 2 * (1 - l) * per_x * per_x, 0};
 }
 
 /* d^2 / (2 beta) for |d| < beta, else |d| - beta / 2; param: beta, 1 / beta */

@@ -68,11 +68,11 @@ FL_INLINE R(factors) R(multi_margin_loss_begin)(const R(known) *r, const double 
     return (R(factors)){param[0] - r->picked, 0, 0, 0, 0, 0, 0};
 }
 FL_INLINE R(sums) R(multi_margin_loss_add)(R(sums) s, R(operands) o, const R(factors) *k, const double *param) {
-    double over = R(hinge)(k->a + (double)o.a), step = over > 0 ? 1 : 0;
+    double z = k->a + (double)o.a, over = z <= 0 ? 0 : z, step = z <= 0 ? 0 : 1;
     int square = param[1] != 0;
-    s.a += square ? over * over : over;
-    s.b += square ? over : step;
-    return s;
+    if (FL_HAS_MASKS) /* the same */
+        return (R(sums)){z <= 0 ? s.a : s.a + (square ? z * z : z), z <= 0 ? s.b : s.b + (square ? z : 1), 0, 0};
+    return (R(sums)){s.a + (square ? over * over : over), s.b + (square ? over : step), 0, 0};
 }
 FL_INLINE double R(multi_margin_loss_finish)(const R(sums) *s, const R(known) *r, const double *param, R(factors) *k) {
     double each = r->scale * r->weight / r->length;
@@ -82,8 +82,8 @@ FL_INLINE double R(multi_margin_loss_finish)(const R(sums) *s, const R(known) *r
     return r64_weigh(r->weight, s->a) / r->length;
 }
 FL_INLINE R(slopes) R(multi_margin_loss_grad)(R(operands) o, const R(factors) *k, const double *param) {
-    double over = R(hinge)(k->a + (double)o.a), step = over > 0 ? 1 : 0;
-    return (R(slopes)){(real)r64_times(k->b, param[1] != 0 ? over : step), 0, 0};
+    double z = k->a + (double)o.a, slope = param[1] != 0 ? z : 1;
+    return (R(slopes)){(real)r64_times(k->b, z <= 0 ? 0 : slope), 0, 0};
 }
 
 /* w times the binary cross entropy of x with t, summed and divided by param: the number of classes. */

@@ -1,15 +1,19 @@
 /* Losses of a margin x with a sign t, -1 or +1. */
 
-/* log(1 + e^-z) with z = t x: |z| for z < 0, and log(1 + e^-|z|) */
+/* log(1 + e^-z) with z = t x: log(1 + e^-|z|) - min(0, z) */
 FL_INLINE R(terms) R(soft_margin_loss)(R(operands) o, const real *param) {
     real t = o.b;
-    R(pair) z = R(product)(t, o.a);
-    int wrong = z.high < 0;
-    real size = R(abs)(z.high), e = R(exp_nonpositive_pair)((R(pair)){-size, wrong ? z.low : -z.low}),
-         near = 1 / (1 + e);
+    R(pair) z = R(product)(t, o.a), minus = {-R(abs)(z.high), 0}; /* -|z| */
+    real e, near;
+    minus.low = R(from_bits)(R(to_bits)(z.low) ^ R(to_bits)(z.high) ^ R(to_bits)(minus.high));
+    e = R(exp_nonpositive_pair)(minus), near = 1 / (1 + e);
     (void)param;
-    return (R(terms)){
-        (wrong ? size : 0) + R(log1p_unit)(e), -t * (wrong ? near : near * e), 0, 0, (t * near) * (t * (near * e)), 0};
+    return (R(terms)){R(log1p_unit_brief)(e) - R(min)(0, z.high),
+                      -t * (z.high < 0 ? near : near * e),
+                      0,
+                      0,
+                      (t * near) * (t * (near * e)),
+                      0};
 }
 
 /* e^(-t x) */

@@ -6,8 +6,11 @@ typedef R(terms) R(pointwise_kernel)(R(operands) o, const real *param);
 enum { R(sum_lanes) = 32 };
 
 FL_INLINE void R(add_block)(double *sums, const real *x, int64_t n) {
-    int64_t body = n - n % R(sum_lanes);
-    for (int64_t i = 0; i < body; i += R(sum_lanes)) {
+    int64_t body = n - n % R(sum_lanes), done = 0;
+#if REAL_BITS == 32
+    done = fl_add_f32(sums, x, n);
+#endif
+    for (int64_t i = done; i < body; i += R(sum_lanes)) {
         FL_SIMD
         for (int l = 0; l < R(sum_lanes); l++)
             sums[l] += (double)x[i + l];
@@ -23,33 +26,41 @@ FL_INLINE double R(fold)(double *sums) {
     return sums[0];
 }
 
-/* What a block's elements become: arrays of FL_BLOCK. */
+/* What a block's elements become: arrays of FL_BLOCK; and where gradients go past the cache step by step, so that memory
+ * is read meanwhile, how far they have gone. Those share no memory with an operand. */
 typedef struct {
     real *value, *hess, (*grad)[FL_BLOCK];
+    char *to[FL_MAX_GRADS]; /* NULL: not so */
+    size_t gone[FL_MAX_GRADS];
 } R(pointwise_made);
 
 enum {
     R(pointwise_step) = 64
 }; /* elements between two requests for memory that comes later; a block holds whole steps */
 
-/* The loop over n elements, whole steps of them. Nothing in it is an array, so that a step becomes one vector loop. */
-FL_INLINE bits_t R(pointwise_block)(R(pointwise_kernel) *kernel, int operands, int grads, int mode,
-                                    const real *const *in, int64_t n, const real *param, real scale,
-                                    const R(pointwise_made) *made) {
+/* The loop over n elements, whole steps of them, each one vector loop; whether an element may be outside the domain: those
+ * inside have no sign, but for -0 and NaN. */
+FL_INLINE int R(pointwise_block)(R(pointwise_kernel) *kernel, int operands, int grads, int mode, const real *const *in,
+                                 int64_t n, const real *param, real scale, R(pointwise_made) *made) {
     const real *a = in[0], *b = in[1], *c = in[operands > 2 ? 2 : 0], *d = in[operands > 3 ? 3 : 0];
     real *value = made->value, *hess = made->hess;
+    R(pointwise_made) out = *made; /* which nothing else points to */
     real *grad_a = made->grad[0], *grad_b = made->grad[1], *grad_c = made->grad[2];
-    bits_t refused = 0;
+    FL_ALIGNED(64) bits_t sign[R(pointwise_step)] = {0}, any = 0;
     for (int64_t i = 0; i < n; i += R(pointwise_step)) {
         for (int k = 0; k < operands; k++)
             for (int line = 0; line < R(pointwise_step) *(int)sizeof(real); line += 64)
                 FL_PREFETCH_NEAR((const char *)(in[k] + i) + FL_AHEAD_NEAR + line);
-        FL_SIMD_REDUCE(|, refused)
+        for (int g = 0; mode == FL_MODE_GRAD && g < grads; g++) /* of the steps before, which have reached the cache */
+            if (out.to[g])
+                out.gone[g] =
+                    fl_stream_lines(out.to[g], (const char *)out.grad[g], out.gone[g], (size_t)i * sizeof(real));
+        FL_SIMD
         for (int l = 0; l < R(pointwise_step); l++) {
             const int64_t j = i + l;
             R(operands) o = {a[j], b[j], c[j], d[j]};
             R(terms) terms = kernel(o, param);
-            refused |= terms.refused;
+            sign[l] |= R(to_bits)(terms.inside);
             if (mode != FL_MODE_HESS)
                 value[j] = terms.value;
             if (mode != FL_MODE_VALUE) {
@@ -63,7 +74,10 @@ FL_INLINE bits_t R(pointwise_block)(R(pointwise_kernel) *kernel, int operands, i
                 hess[j] = terms.hess * scale;
         }
     }
-    return refused;
+    *made = out;
+    for (int l = 0; l < R(pointwise_step); l++)
+        any |= sign[l];
+    return any >> (REAL_BITS - 1) != 0;
 }
 
 /* The first of n elements that the kernel refuses. */
@@ -71,7 +85,7 @@ FL_INLINE int64_t R(first_refused)(R(pointwise_kernel) *kernel, int operands, co
                                    const real *param) {
     for (int64_t i = 0; i < n; i++) {
         R(operands) o = {in[0][i], in[1][i], in[operands > 2 ? 2 : 0][i], in[operands > 3 ? 3 : 0][i]};
-        if (kernel(o, param).refused)
+        if (kernel(o, param).inside < 0)
             return i;
     }
     return -1;
@@ -97,7 +111,7 @@ FL_INLINE void R(pointwise_tile)(const fl_pointwise *job, int64_t first, int64_t
     FL_ALIGNED(64)
     real buffer[FL_MAX_OPERANDS][FL_BLOCK], value[FL_BLOCK], grad[FL_MAX_GRADS][FL_BLOCK], hess[FL_BLOCK];
     FL_ALIGNED(64) double sums[R(sum_lanes)] = {0};
-    const R(pointwise_made) made = {value, hess, grad};
+    R(pointwise_made) made = {value, hess, grad, {NULL}, {0}};
     real param[FL_MAX_PARAMS], scale = (real)job->scale;
     for (int i = 0; i < FL_MAX_PARAMS; i++)
         param[i] = (real)job->param[i];
@@ -115,6 +129,10 @@ FL_INLINE void R(pointwise_tile)(const fl_pointwise *job, int64_t first, int64_t
                 in[k] = R(fill_step)(in[k], n, buffer[k]);
             whole += R(pointwise_step) - n % R(pointwise_step);
         }
+        for (int g = 0; mode == FL_MODE_GRAD && g < grads; g++) {
+            made.to[g] = job->stream && !job->weighted ? R(direct_block)(&job->grad[g], at, n) : NULL;
+            made.gone[g] = 0;
+        }
         if (R(pointwise_block)(kernel, operands, grads, mode, in, whole, param, job->weighted ? 1 : scale, &made) &&
             partial->bad < 0)
             partial->bad = at + R(first_refused)(kernel, operands, in, n, param);
@@ -131,9 +149,13 @@ FL_INLINE void R(pointwise_tile)(const fl_pointwise *job, int64_t first, int64_t
             R(add_block)(sums, value, n);
         if (mode != FL_MODE_HESS && job->value.data)
             R(put_block)(&job->value, at, n, value, 0);
-        if (mode != FL_MODE_VALUE)
-            for (int g = 0; g < grads; g++)
+        for (int g = 0; mode != FL_MODE_VALUE && g < grads; g++) {
+            const size_t gone = made.gone[g], left = (size_t)n * sizeof(real) - gone;
+            if (made.to[g])
+                fl_stream(made.to[g] + gone, (const char *)grad[g] + gone, left);
+            else
                 R(put_block)(&job->grad[g], at, n, grad[g], job->stream);
+        }
         if (mode == FL_MODE_HESS)
             R(put_block)(&job->hess, at, n, hess, job->stream);
     }
