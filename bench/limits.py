@@ -18,10 +18,12 @@ def limit(problem: Problem) -> Contender | None:
     """Read all that the work reads and write as much as it writes, past the caches.
 
     As many arrays are copied as are written, from those that are read; the others are only read. None for
-    work that is too small or does not read all of its input. Of a linear layer its products alone.
+    work that is too small or does not read all of its input. Of a linear layer its products alone, of
+    embeddings one product of all with all.
     """
-    if problem.work.function.family == "linear":
-        return Contender(_products(problem))
+    family = problem.work.function.family
+    if family in ("linear", "embedding"):
+        return Contender(_products(problem) if family == "linear" else _all_pairs(problem))
     if problem.gathers or problem.bytes < LEAST_BYTES:
         return None
     copied = list(zip(problem.reads, problem.writes, strict=False))
@@ -56,6 +58,14 @@ def _products(problem: Problem) -> Call:
             np.matmul(logits.T, hidden, out=out[1])
 
     return call
+
+
+def _all_pairs(problem: Problem) -> Call:
+    """NumPy's product of all embeddings with all, whole."""
+    real = np.float64 if problem.dtype == np.float64 else np.float32
+    left = problem.input.astype(real, copy=False)
+    right, pairs = left.copy(), np.full((len(left), len(left)), 1, real)
+    return lambda: np.matmul(left, right.T, out=pairs)
 
 
 def raw(array: Array) -> Array:

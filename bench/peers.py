@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .batches import of_all_pairs
 from .formulas import written_out
 from .measure import Contender
 from .problem import Array, Problem
@@ -190,6 +191,7 @@ def _torch_function(problem: Problem) -> Function | None:
         "kl_div_with_logits": kl_div_with_logits,
         "js_div_with_logits": js_div_with_logits,
     }
+    own |= of_all_pairs(torch)
     if name in own:
         return own[name]
     # torch's losses over classes have them on axis 1.

@@ -120,6 +120,8 @@ class Problem:
             return self._of_sequences(name)
         if work.function.family == "linear":
             return self._of_layer(name)
+        if work.function.family == "embedding" and name in ("labels", "scale", "bias"):
+            return self._random.permutation(work.shape[0]) // 4 if name == "labels" else np.array(2, self.dtype)
         if name in KINDS.get(work.loss, {}):
             return self._of_kind(KINDS[work.loss][name])
         if name != "target":
@@ -173,7 +175,7 @@ class Problem:
 
     def _has_wide_value(self) -> bool:
         """Whether the value has one number per number of the input, found out on a few of them."""
-        if self.work.function.family in ("sequence", "linear"):
+        if self.work.function.family in ("sequence", "linear", "embedding"):
             return False
         few = [each[(slice(2),) * each.ndim] for each in self.arguments]
         few = [np.minimum(each, 1) if each.dtype.kind == "i" else each for each in few]

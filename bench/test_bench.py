@@ -21,6 +21,7 @@ DTYPES = ("float32", "float64", "float16", "bfloat16")
 SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
     "pointwise": ((1000,), (1 << 22,)),
     "linear": ((64, 32, 1000),),
+    "embedding": ((256, 32),),
     "rowwise": ((32, 10), (100_000, 10), (4096, 1000), (128, 32000)),
 }
 CASES = [

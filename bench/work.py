@@ -10,7 +10,12 @@ from fastloss.loss import LOSSES
 MODES = ("value", "value_and_grad")
 
 # The arrays given to a loss that no line of `listed` names, by the loss's family.
-SHAPES: dict[str, tuple[int, ...]] = {"pointwise": (1 << 24,), "rowwise": (1024, 32000), "linear": (1024, 1024, 32000)}
+SHAPES: dict[str, tuple[int, ...]] = {
+    "pointwise": (1 << 24,),
+    "rowwise": (1024, 32000),
+    "linear": (1024, 1024, 32000),
+    "embedding": (8192, 128),
+}
 
 # What a goal measures, and whether it wants that large or small.
 MEASURES = {
@@ -103,6 +108,9 @@ def goal_work() -> list[Work]:
         *both("cosine_similarity", (65536, 256), goals(limit=1.5)),
         *both("multi_margin_loss", (8192, 1000), goals(limit=2)),
         *both("linear_cross_entropy", SHAPES["linear"], goals(peer=1.9), goals(peer=1.5)),  # rows, features, classes
+        *both("batch_hard_triplet_loss", SHAPES["embedding"], goals(limit=2.5), goals(limit=4)),
+        *both("nt_xent_loss", SHAPES["embedding"], goals(limit=4), goals(limit=8)),
+        *both("supcon_loss", SHAPES["embedding"], goals(limit=4), goals(limit=8)),
         *both("ctc_loss", (500, 32, 1000), goals(peer=2), goals(peer=2)),
     ]
     return [item for item in work if item.loss in LOSSES]
