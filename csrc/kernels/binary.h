@@ -36,8 +36,7 @@ FL_INLINE R(terms) R(binary_cross_entropy_with_logits_pos_weight)(R(operands) o,
     real away = x < 0 ? positive : negative, toward = x < 0 ? negative : positive;
     real slope = near * (x < 0 ? R(fma)(toward, e, -away) : R(fma)(-toward, e, away));
     (void)param;
-    return (R(terms)){
-        R(fma)(both, R(log1p_unit_brief)(e), R(times)(away, size)), slope, 0, 0, both * (near * (near * e)), 0};
+    return (R(terms)){R(fma)(both, R(log1p_unit)(e), R(times)(away, size)), slope, 0, 0, both * (near * (near * e)), 0};
 }
 
 /* What of sigmoid_focal_loss does not depend on gamma. With `away` f as above, w = (1 - t) s(x) + t s(-x) is
