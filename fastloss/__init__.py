@@ -29,15 +29,7 @@ from .likelihood import gamma_nll_loss, gaussian_nll_loss, kl_div, poisson_nll_l
 from .linear import linear_cross_entropy
 from .margin import multi_margin_loss, multilabel_margin_loss, multilabel_soft_margin_loss
 from .matching import clip_loss, info_nce_loss, siglip_loss
-from .metric import (
-    batch_all_triplet_loss,
-    batch_hard_triplet_loss,
-    batch_semihard_triplet_loss,
-    circle_loss,
-    contrastive_loss,
-    nt_xent_loss,
-    supcon_loss,
-)
+from .metric import circle_loss, contrastive_loss, nt_xent_loss, supcon_loss
 from .overlap import dice_loss, tversky_loss
 from .regression import (
     huber_loss,
@@ -61,6 +53,7 @@ from .signed import (
 )
 from .softmax import Score, log_softmax, logsumexp, score, softmax
 from .threads import get_num_threads, num_threads, set_num_threads
+from .triplets import batch_all_triplet_loss, batch_hard_triplet_loss, batch_semihard_triplet_loss
 
 __all__ = [
     "Evaluation",

@@ -6,7 +6,7 @@ slopes, in place; BLAS turns those into the gradient.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,7 +16,9 @@ from .loss import bad_reduction
 from .run import _REAL, _REDUCTIONS
 from .threads import wanted
 
-__all__ = ["METRICS", "Pairwise"]
+__all__ = ["METRICS", "Metric", "Pairwise"]
+
+Metric = Literal["euclidean", "squared", "cosine"]
 
 METRICS = {
     "euclidean": (_core.DISTANCE, 1.0, False),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from case import Case, Shape, float64, fractions, signs
+from cases_ctc import ctc_terms, input_lengths, one_after_another, padded, target_lengths
 from cases_embedding import EMBEDDING
 from cases_pointwise import POINTWISE, bce_terms
 
@@ -232,43 +233,6 @@ def _dice_terms(smooth: float = 1.0, **arguments: Any) -> tuple[Any, Any]:
     return _tversky_terms(**arguments, smooth=smooth / 2)
 
 
-def _most_labels(shape: Shape) -> int:
-    return max(1, shape[0] // 3)
-
-
-def input_lengths(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.int64]:
-    return shape[0] - np.arange(_sequences(shape)) % (shape[0] // 2 + 1)
-
-
-def target_lengths(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.int64]:
-    return _most_labels(shape) - np.arange(_sequences(shape)) % (_most_labels(shape) + 1)
-
-
-def one_after_another(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.int64]:
-    """Targets of those lengths; a label repeats now and then."""
-    found = rng.integers(1, shape[-1], target_lengths(rng, shape).sum())
-    return np.where(rng.random(len(found)) < 0.3, np.roll(found, 1), found)
-
-
-def padded(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.int64]:
-    if len(shape) == 2:
-        return one_after_another(rng, shape)
-    found = rng.integers(0, shape[-1], (shape[1], _most_labels(shape)))
-    return np.where(rng.random(found.shape) < 0.3, np.roll(found, 1, -1), found)
-
-
-def _sequences(shape: Shape) -> int:
-    return shape[1] if len(shape) == 3 else 1
-
-
-def _ctc_terms(log_probs: Any, **arguments: Any) -> tuple[Any, Any]:
-    # The gradient is the probability less the share; where NumPy has no longer double, the reference is less exact.
-    value, grad = REFERENCES["ctc_loss"].value_and_grad(log_probs, **arguments, reduction="none")
-    p = np.exp(float64(log_probs))
-    coarse = np.finfo(np.longdouble).eps > 1e-18
-    return coarse * np.abs(value) * 8, (2 * p - grad) * (1 + coarse * np.abs(value)[..., None])
-
-
 # Of a linear layer: the shape is that of the logits, which have no rounding error.
 def hidden_states(rng: np.random.Generator, shape: Shape) -> npt.NDArray[np.float64]:
     return rng.integers(-2, 3, (*shape[:-1], 4)).astype(np.float64)
@@ -474,7 +438,7 @@ CASES: dict[str, Case] = {
             {"blank": 1, "zero_infinity": True},
             {"log_probs": mild_logits, "targets": one_after_another},
         ),
-        _ctc_terms,
+        ctc_terms,
     ),
     "linear_cross_entropy": Case(
         {"hidden": hidden_states, "weight": layer_weights, "target": labels, "bias": layer_bias},
