@@ -25,7 +25,7 @@ from .threads import wanted
 
 __all__ = ["LinearCrossEntropy"]
 
-BUFFER = 1 << 25  # bytes of logits; half of them where something has to be copied
+BUFFER = 44 << 20  # bytes of logits; half of them where something has to be copied
 TALL = 1024  # rows of a tile that products want
 SHORT = 192  # fewer than these at a time, and it is better to make logits twice than to hold rows whole
 MOST = 8192  # rows of a tile
