@@ -1,12 +1,13 @@
 """PyTorch's losses, computed by fastloss: ``import fastloss.torch as F`` in place of ``torch.nn.functional``.
 
-Every function has the name, the arguments, the defaults and the errors of torch's, takes tensors and returns tensors with
-gradients. On dense CPU tensors of float32, float64, bfloat16 and float16 the value and its gradient are computed in one pass
-by fastloss; whatever else is asked (other devices, second derivatives, gradients of targets, functorch's transforms, subclasses,
-autocast, arguments that are broadcast or promoted) is torch's own, and so is every other name: ``F.relu`` is torch's.
+Every function has the name, the arguments, the defaults and the errors of torch's, takes tensors and returns tensors
+with gradients. On dense CPU tensors of float32, float64, bfloat16 and float16 fastloss computes the value and its
+gradient, in one pass. Whatever else is asked (other devices, second derivatives, gradients of targets, functorch's
+transforms, subclasses, autocast, arguments that are broadcast or promoted) is torch's own, and so is every other name:
+``F.relu`` is torch's.
 
-The modules (``CrossEntropyLoss``, ``BCELoss``, ...) are torch's classes with these functions, and :func:`patch` puts the
-functions into torch.nn.functional for a while.
+The modules (``CrossEntropyLoss``, ``BCELoss``, ...) are torch's classes with these functions, and :func:`patch` puts
+the functions into torch.nn.functional for a while.
 
 >>> import torch
 >>> import fastloss.torch as F
@@ -33,7 +34,7 @@ if TYPE_CHECKING:  # the types are torch's
 globals().update(FUNCTIONS)
 globals().update(MODULES)
 
-__all__ = ["patch", *FUNCTIONS, *MODULES]  # noqa: PLE0604
+__all__ = ["patch", *FUNCTIONS, *MODULES]
 
 
 def __getattr__(name: str) -> Any:

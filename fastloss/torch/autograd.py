@@ -1,7 +1,7 @@
-"""How a loss is run on tensors: the value with its gradient in one pass, and what autograd and torch.compile make of it.
+"""How a loss is run on tensors: the value with its gradient in one pass, for autograd and for torch.compile.
 
-In eager mode a loss is an ``autograd.Function``; under torch.compile it is an operator, ``torch.ops.fastloss.<name>``, which
-costs more per call. Both share what is kept for the backward pass and what is done there.
+In eager mode a loss is an ``autograd.Function``; under torch.compile it is an operator, ``torch.ops.fastloss.<name>``,
+which costs more per call. Both share what is kept for the backward pass and what is done there.
 """
 
 from __future__ import annotations
@@ -56,18 +56,17 @@ def compute(
     bridge: Bridge, tensors: Tensors, options: tuple[Any, ...], reduction: str, with_grad: bool
 ) -> tuple[Any, list[Any]]:
     """The value, and with `with_grad` its gradient by each prediction."""
-    given = {name: None if each is None else _array(each) for name, each in zip(bridge.tensors, tensors, strict=True)}
+    names = list(bridge.tensors)
+    given: dict[str, Any] = {name: _array(each) for name, each in zip(names, tensors, strict=True) if each is not None}
     for name, item in _arguments(bridge, options, reduction).items():
         given[bridge.names.get(name, name)] = item
     if bridge.row == "class":
         given["axis"] = bridge.axis(tensors, options)
-    given = {name: item for name, item in given.items() if item is not None}
     loss, dtype = LOSSES[bridge.loss], tensors[0].dtype
     if not with_grad:
         return _tensor(loss(**given), dtype), []
     grads = _gradients(bridge, tensors, reduction)
     if grads[0].dtype is not dtype:
-        names = list(bridge.tensors)
         for i, grad in zip(bridge.predictions, grads, strict=True):
             given[names[i]] = grad.copy_(tensors[i].detach()).numpy()
     written = [_array(grad) for grad in grads]
@@ -114,12 +113,18 @@ def _differentiable(ctx: Any, upstream: Any, needed: list[int]) -> Any:
     return torch.autograd.grad(value, [tensors[i] for i in needed], upstream, create_graph=True)
 
 
+def _wrapped(tensor: Any) -> bool:
+    """Whether vmap or another transform stands behind a tensor."""
+    functorch = torch._C._functorch
+    return bool(functorch.is_functorch_wrapped_tensor(tensor) or functorch.is_legacy_batchedtensor(tensor))
+
+
 def _scaled(grad: Any, upstream: Any, axis: int | None, exclusive: bool) -> Any:
     """The gradient times the upstream gradient, which has one number for all, each element or each row.
 
     With `exclusive`, no one else has the gradient, and it may be overwritten.
     """
-    plain = type(upstream) is torch.Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(upstream)
+    plain = type(upstream) is torch.Tensor and not _wrapped(upstream)
     if upstream.ndim == 0:
         if plain and exclusive and upstream.item() == 1:
             return grad

@@ -18,7 +18,7 @@ from .table import TABLE, Bridge
 __all__ = ["FUNCTIONS", "patch"]
 
 _MISSING = inspect.Parameter.empty
-_OURS = ("size_average", "reduce", "distance_function")
+_TORCHS = ("size_average", "reduce", "distance_function")
 """Arguments with which a function is torch's own, unless they are None."""
 
 
@@ -40,9 +40,9 @@ class Arguments:
             return None
         given = dict(zip(self.positional, args, strict=False))
         found = {**self.defaults, **given, **kwargs}
-        if len(found) > len(self.defaults) or any([name in kwargs for name in given]):
+        if len(found) > len(self.defaults) or any(name in kwargs for name in given):
             return None
-        return None if any([each is _MISSING for each in found.values()]) else found
+        return None if any(each is _MISSING for each in found.values()) else found
 
 
 def _watched() -> bool:
@@ -87,7 +87,7 @@ def _call(name: str, bridge: Bridge, found: dict[str, Any]) -> Any:
     reduction = found["reduction"] if bridge.reductions else "none"
     if bridge.reductions and reduction not in bridge.reductions:
         return None
-    if any([found.get(each) is not None for each in _OURS]) or _watched():
+    if any(found.get(each) is not None for each in _TORCHS) or _watched():
         return None
     tensors = _tensors(bridge, found)
     if tensors is None or not bridge.takes(tensors) or not bridge.fits(tensors, reduction):
@@ -106,7 +106,8 @@ def _call(name: str, bridge: Bridge, found: dict[str, Any]) -> Any:
     if torch.compiler.is_compiling():
         return operator[name](*tensors, *options, reduction, needed)[0] if bridge.grad else None
     if needed:
-        return Differentiable.apply(name, options, reduction, *tensors)
+        apply: Callable[..., Any] = Differentiable.apply
+        return apply(name, options, reduction, *tensors)
     return compute(bridge, tensors, options, reduction, False)[0]
 
 
@@ -135,7 +136,7 @@ FUNCTIONS = {name: _made(name, bridge) for name, bridge in TABLE.items()}
 
 
 class patch(contextlib.ContextDecorator):
-    """In a block, or in the function it decorates, torch.nn.functional's losses are fastloss's, and so are its modules'.
+    """In a block, or in the function it decorates, torch.nn.functional's losses are fastloss's.
 
     Examples
     --------

@@ -15,6 +15,7 @@ FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 LABELS = (torch.int64, torch.uint8)
 SIGNS = (torch.int8, torch.int16, torch.int32, torch.int64)
 DTYPES: Mapping[str, Callable[[Any, Any], bool]] = {
+    "prediction": lambda found, input: found is input,
     "float": lambda found, input: found is input,
     "label": lambda found, input: found in LABELS,
     "class": lambda found, input: found is input or found is torch.int64,
@@ -22,27 +23,25 @@ DTYPES: Mapping[str, Callable[[Any, Any], bool]] = {
     "long": lambda found, input: found is torch.int64,
     "count": lambda found, input: found in (torch.int32, torch.int64),
 }
-"""Of a tensor that is no prediction: whether torch takes its dtype beside that of the input, and without promotion."""
+"""By what a tensor is: whether torch takes its dtype beside that of the input, and without promotion."""
 
 
 def _same(tensors: Tensors, reduction: str) -> bool:
     """All of one shape: torch refuses others, broadcasts them with a warning, or it matters to no one."""
     shape = tensors[0].shape
-    return all([each is None or each.shape == shape for each in tensors])
+    return all(each is None or each.shape == shape for each in tensors)
 
 
 def _weighted(tensors: Tensors, reduction: str) -> bool:
     """Input and target of one shape, with weights that broadcast to it."""
     shape = tensors[0].shape
     return tensors[1].shape == shape and all(
-        [each is None or each.shape == shape or _broadcasts(each.shape, shape) for each in tensors[2:]]
+        each is None or each.shape == shape or _broadcasts(each.shape, shape) for each in tensors[2:]
     )
 
 
 def _broadcasts(shape: Any, to: Any) -> bool:
-    return len(shape) <= len(to) and all(
-        [n in (1, m) for n, m in zip(shape, to[len(to) - len(shape) :], strict=True)]
-    )
+    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape, to[len(to) - len(shape) :], strict=True))
 
 
 def _classes(tensors: Tensors, reduction: str) -> bool:
@@ -51,21 +50,20 @@ def _classes(tensors: Tensors, reduction: str) -> bool:
     shape = input.shape
     if len(shape) == 0:
         return False
-    if target.dtype is input.dtype:
-        return target.shape == shape  # type: ignore[no-any-return, unused-ignore]
-    return target.shape == (shape[:1] + shape[2:] if len(shape) > 1 else ())  # type: ignore[no-any-return, unused-ignore]
+    rows = () if len(shape) == 1 else shape[:1] + shape[2:]
+    return bool(target.shape == (shape if target.dtype is input.dtype else rows))
 
 
 def _rows(tensors: Tensors, reduction: str) -> bool:
     """A matrix with a label for each row, or a row with its own."""
     input, target = tensors[:2]
-    return 1 <= input.ndim <= 2 and target.shape == input.shape[:-1]
+    return bool(1 <= input.ndim <= 2 and target.shape == input.shape[:-1])
 
 
 def _pairs(tensors: Tensors, reduction: str) -> bool:
     """Two matrices, or two rows, with a label for each pair of rows."""
     one, other, target = tensors
-    return 1 <= one.ndim <= 2 and one.shape == other.shape and target.shape == one.shape[:-1]
+    return bool(1 <= one.ndim <= 2 and one.shape == other.shape and target.shape == one.shape[:-1])
 
 
 def _batch(tensors: Tensors, reduction: str) -> bool:
@@ -90,17 +88,17 @@ def _variances(tensors: Tensors, reduction: str) -> bool:
     if target.shape != shape:
         return False
     by_row = len(shape) > 0 and var.shape in (shape[:-1], (*shape[:-1], 1))
-    return var.shape == shape or (by_row and reduction != "none")
+    return bool(var.shape == shape or (by_row and reduction != "none"))
 
 
 def _sequences(tensors: Tensors, reduction: str) -> bool:
     log_probs, targets, *lengths = tensors
     batch = log_probs.shape[1:-1]
-    return (
+    return bool(
         log_probs.dtype in FLOATS[:2]
         and 2 <= log_probs.ndim <= 3
         and targets.ndim <= 2
-        and all([each.shape == batch for each in lengths])
+        and all(each.shape == batch for each in lengths)
     )
 
 
@@ -113,8 +111,8 @@ class Bridge:
     loss : str
         Of fastloss.
     tensors : mapping of str to str
-        The tensors among torch's arguments in order, each as "prediction", which is differentiated, or as what its dtype
-        must be (:data:`DTYPES`).
+        The tensors among torch's arguments in order, and what each is (:data:`DTYPES`); predictions are differentiated,
+        a "float" may be left out.
     fits : function of the tensors and the reduction
         Whether their shapes are ones that torch takes without broadcasting; all else is left to torch.
     options : mapping of str to str
@@ -150,7 +148,7 @@ class Bridge:
     def axis(self, tensors: Tensors, options: tuple[Any, ...]) -> int | None:
         """The axis of a row."""
         if self.row == "class":
-            return min(1, tensors[0].ndim - 1)
+            return min(1, int(tensors[0].ndim) - 1)
         if self.row == "dim":
             return int(options[list(self.options).index("dim")])
         return -1 if self.row else None
@@ -158,12 +156,10 @@ class Bridge:
     def takes(self, tensors: Tensors) -> bool:
         """Whether the dtypes are ones that fastloss computes in as torch does."""
         dtype = tensors[0].dtype
-        if dtype not in FLOATS:
-            return False
-        for kind, each in zip(self.tensors.values(), tensors, strict=True):
-            if each is not None and not (each.dtype is dtype if kind == "prediction" else DTYPES[kind](each.dtype, dtype)):
-                return False
-        return True
+        kinds = self.tensors.values()
+        return dtype in FLOATS and all(
+            each is None or DTYPES[kind](each.dtype, dtype) for kind, each in zip(kinds, tensors, strict=True)
+        )
 
     def shape(self, tensors: Tensors, options: tuple[Any, ...], reduction: str) -> tuple[Any, ...]:
         """The value's shape."""
