@@ -13,11 +13,10 @@ import torch
 from torch.autograd import forward_ad
 
 from .autograd import Differentiable, compute, operator, own
-from .table import TABLE, Bridge
+from .table import DTYPES, TABLE, Bridge
 
 __all__ = ["FUNCTIONS", "patch"]
 
-_MISSING = inspect.Parameter.empty
 _TORCHS = ("size_average", "reduce", "distance_function")
 """Arguments with which a function is torch's own, unless they are None."""
 
@@ -29,20 +28,26 @@ class Arguments:
         if bridge.defaults is None:
             found = inspect.signature(own[name]).parameters.values()
             self.positional = tuple([each.name for each in found if each.kind is each.POSITIONAL_OR_KEYWORD])
-            self.defaults = {each.name: each.default for each in found}
+            self.names = tuple([each.name for each in found])
+            self.defaults = {each.name: each.default for each in found if each.default is not each.empty}
         else:
-            self.positional = (*bridge.tensors, *bridge.defaults)
-            self.defaults = {**dict.fromkeys(bridge.tensors, _MISSING), **bridge.defaults}
+            self.positional = self.names = (*bridge.tensors, *bridge.defaults)
+            self.defaults = dict(bridge.defaults)
+        self.torchs = tuple([each for each in _TORCHS if each in self.names])
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
-        """All arguments by name; None where torch would not have them."""
+        """All arguments by name; None where it is torch's to take them, or to refuse them."""
         if len(args) > len(self.positional):
             return None
         given = dict(zip(self.positional, args, strict=False))
+        for name in kwargs:
+            if name in given or name not in self.names:
+                return None
         found = {**self.defaults, **given, **kwargs}
-        if len(found) > len(self.defaults) or any(name in kwargs for name in given):
-            return None
-        return None if any(each is _MISSING for each in found.values()) else found
+        for name in self.torchs:
+            if found[name] is not None:
+                return None
+        return found if len(found) == len(self.names) else None
 
 
 def _watched() -> bool:
@@ -70,13 +75,16 @@ def _plain(tensor: Any) -> bool:
 
 
 def _tensors(bridge: Bridge, found: dict[str, Any]) -> tuple[Any, ...] | None:
-    """The tensors, where fastloss takes them."""
-    made = []
+    """The tensors, where fastloss takes them as they are."""
+    made: list[Any] = []
     for name, kind in bridge.tensors.items():
-        each = found.get(name)
+        each: Any = found.get(name)
+        if each is None and kind == "float":
+            made.append(None)
+            continue
         if kind == "count" and isinstance(each, (tuple, list)):
             each = torch.tensor(each, dtype=torch.int64)
-        if not _plain(each) and (each is not None or kind != "float"):
+        if not _plain(each) or not DTYPES[kind](each.dtype, made[0].dtype if made else None):
             return None
         made.append(each)
     return tuple(made)
@@ -87,10 +95,8 @@ def _call(name: str, bridge: Bridge, found: dict[str, Any]) -> Any:
     reduction = found["reduction"] if bridge.reductions else "none"
     if bridge.reductions and reduction not in bridge.reductions:
         return None
-    if any(found.get(each) is not None for each in _TORCHS) or _watched():
-        return None
-    tensors = _tensors(bridge, found)
-    if tensors is None or not bridge.takes(tensors) or not bridge.fits(tensors, reduction):
+    tensors = None if _watched() else _tensors(bridge, found)
+    if tensors is None or not bridge.fits(tensors, reduction):
         return None
     options = tuple([found[each] for each in bridge.options])
     if name == "cross_entropy" and tensors[1].dtype is tensors[0].dtype and options[0] >= 0:

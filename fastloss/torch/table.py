@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-__all__ = ["TABLE", "Bridge"]
+__all__ = ["DTYPES", "TABLE", "Bridge"]
 
 Tensors = tuple[Any, ...]
 FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 LABELS = (torch.int64, torch.uint8)
 SIGNS = (torch.int8, torch.int16, torch.int32, torch.int64)
 DTYPES: Mapping[str, Callable[[Any, Any], bool]] = {
-    "prediction": lambda found, input: found is input,
+    "prediction": lambda found, input: found is input if input else found in FLOATS,
     "float": lambda found, input: found is input,
     "label": lambda found, input: found in LABELS,
     "class": lambda found, input: found is input or found is torch.int64,
@@ -23,7 +23,7 @@ DTYPES: Mapping[str, Callable[[Any, Any], bool]] = {
     "long": lambda found, input: found is torch.int64,
     "count": lambda found, input: found in (torch.int32, torch.int64),
 }
-"""By what a tensor is: whether torch takes its dtype beside that of the input, and without promotion."""
+"""By what a tensor is: whether torch takes its dtype beside that of the first, and without promotion."""
 
 
 def _same(tensors: Tensors, reduction: str) -> bool:
@@ -139,11 +139,11 @@ class Bridge:
     reductions: tuple[str, ...] = ("none", "mean", "sum")
     grad: bool = True
     defaults: Mapping[str, Any] | None = None
+    predictions: tuple[int, ...] = field(init=False)  # which of the tensors
 
-    @property
-    def predictions(self) -> tuple[int, ...]:
-        """Which of the tensors are differentiated."""
-        return tuple([i for i, kind in enumerate(self.tensors.values()) if kind == "prediction"])
+    def __post_init__(self) -> None:
+        found = tuple([i for i, kind in enumerate(self.tensors.values()) if kind == "prediction"])
+        object.__setattr__(self, "predictions", found)
 
     def axis(self, tensors: Tensors, options: tuple[Any, ...]) -> int | None:
         """The axis of a row."""
@@ -152,14 +152,6 @@ class Bridge:
         if self.row == "dim":
             return int(options[list(self.options).index("dim")])
         return -1 if self.row else None
-
-    def takes(self, tensors: Tensors) -> bool:
-        """Whether the dtypes are ones that fastloss computes in as torch does."""
-        dtype = tensors[0].dtype
-        kinds = self.tensors.values()
-        return dtype in FLOATS and all(
-            each is None or DTYPES[kind](each.dtype, dtype) for kind, each in zip(kinds, tensors, strict=True)
-        )
 
     def shape(self, tensors: Tensors, options: tuple[Any, ...], reduction: str) -> tuple[Any, ...]:
         """The value's shape."""
