@@ -23,7 +23,8 @@ own = {name: getattr(torch.nn.functional, name) for name in TABLE}
 
 
 def _array(tensor: Any) -> arrays.Array:
-    tensor = tensor.detach()
+    if tensor.requires_grad:
+        tensor = tensor.detach()
     if tensor.dtype is torch.bfloat16:
         return arrays.array(tensor, "torch", "tensor")
     found: arrays.Array = tensor.numpy()
@@ -32,14 +33,16 @@ def _array(tensor: Any) -> arrays.Array:
 
 def _tensor(value: Any, dtype: Any) -> Any:
     if isinstance(value, float):
-        return torch.tensor(value, dtype=dtype)
+        return torch.scalar_tensor(value, dtype=dtype)
     return torch.from_numpy(np.asarray(value)).to(dtype)
 
 
 def _arguments(bridge: Bridge, options: tuple[Any, ...], reduction: str) -> dict[str, Any]:
     """The arguments that are no tensors, by torch's names."""
-    reduced = {"reduction": reduction} if bridge.reductions else {}
-    return {**dict(zip(bridge.options, options, strict=True)), **reduced}
+    found = dict(zip(bridge.options, options, strict=True))
+    if bridge.reductions:
+        found["reduction"] = reduction
+    return found
 
 
 def _gradients(bridge: Bridge, tensors: Tensors, reduction: str) -> list[Any]:
@@ -56,10 +59,13 @@ def compute(
     bridge: Bridge, tensors: Tensors, options: tuple[Any, ...], reduction: str, with_grad: bool
 ) -> tuple[Any, list[Any]]:
     """The value, and with `with_grad` its gradient by each prediction."""
+    given = _arguments(bridge, options, reduction)
+    for name, fastlosss in bridge.names.items():
+        given[fastlosss] = given.pop(name)
     names = list(bridge.tensors)
-    given: dict[str, Any] = {name: _array(each) for name, each in zip(names, tensors, strict=True) if each is not None}
-    for name, item in _arguments(bridge, options, reduction).items():
-        given[bridge.names.get(name, name)] = item
+    for name, each in zip(names, tensors, strict=True):
+        if each is not None:
+            given[name] = _array(each)
     if bridge.row == "class":
         given["axis"] = bridge.axis(tensors, options)
     loss, dtype = LOSSES[bridge.loss], tensors[0].dtype
