@@ -3,7 +3,7 @@
 Every function has the name, the arguments, the defaults and the errors of torch's, takes tensors and returns tensors
 with gradients. On dense CPU tensors of float32, float64, bfloat16 and float16 fastloss computes the value and its
 gradient, in one pass. Whatever else is asked (other devices, second derivatives, gradients of targets, functorch's
-transforms, subclasses, autocast, arguments that are broadcast or promoted) is torch's own, and so is every other name:
+transforms, subclasses, arguments that are broadcast or promoted) is torch's own, and so is every other name:
 ``F.relu`` is torch's.
 
 The modules (``CrossEntropyLoss``, ``BCELoss``, ...) are torch's classes with these functions, and :func:`patch` puts

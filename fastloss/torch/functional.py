@@ -13,7 +13,7 @@ import torch
 from torch.autograd import forward_ad
 
 from .autograd import Differentiable, compute, operator, own
-from .table import DTYPES, TABLE, Bridge
+from .table import AUTOCAST, DTYPES, TABLE, Bridge
 
 __all__ = ["FUNCTIONS", "patch"]
 
@@ -51,9 +51,7 @@ class Arguments:
 
 
 def _watched() -> bool:
-    """Whether something transforms or observes what is computed: functorch, forward mode, modes, tracing, autocast."""
-    if torch.is_autocast_enabled("cpu"):
-        return True
+    """Whether something transforms or observes what is computed: functorch, forward mode, modes, tracing."""
     if torch.compiler.is_compiling():
         return torch._C._functorch.maybe_current_level() is not None
     return bool(
@@ -74,8 +72,8 @@ def _plain(tensor: Any) -> bool:
     )
 
 
-def _tensors(bridge: Bridge, found: dict[str, Any]) -> tuple[Any, ...] | None:
-    """The tensors, where fastloss takes them as they are."""
+def _tensors(bridge: Bridge, found: dict[str, Any], cast: bool) -> tuple[Any, ...] | None:
+    """The tensors, where fastloss takes them as they are; with `cast`, as autocast has them."""
     made: list[Any] = []
     for name, kind in bridge.tensors.items():
         each: Any = found.get(name)
@@ -84,7 +82,11 @@ def _tensors(bridge: Bridge, found: dict[str, Any]) -> tuple[Any, ...] | None:
             continue
         if kind == "count" and isinstance(each, (tuple, list)):
             each = torch.tensor(each, dtype=torch.int64)
-        if not _plain(each) or not DTYPES[kind](each.dtype, made[0].dtype if made else None):
+        if not _plain(each):
+            return None
+        if cast and each.dtype in (torch.bfloat16, torch.float16):
+            each = each.float()
+        if not DTYPES[kind](each.dtype, made[0].dtype if made else None):
             return None
         made.append(each)
     return tuple(made)
@@ -95,8 +97,11 @@ def _call(name: str, bridge: Bridge, found: dict[str, Any]) -> Any:
     reduction = found["reduction"] if bridge.reductions else "none"
     if bridge.reductions and reduction not in bridge.reductions:
         return None
-    tensors = None if _watched() else _tensors(bridge, found)
-    if tensors is None or not bridge.fits(tensors, reduction):
+    cast = torch.is_autocast_enabled("cpu")
+    if _watched() or (cast and name not in AUTOCAST):
+        return None
+    tensors = _tensors(bridge, found, cast)
+    if tensors is None or (cast and tensors[0].dtype is not torch.float32) or not bridge.fits(tensors, reduction):
         return None
     options = tuple([found[each] for each in bridge.options])
     if name == "cross_entropy" and tensors[1].dtype is tensors[0].dtype and options[0] >= 0:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["DTYPES", "TABLE", "Bridge"]
+__all__ = ["AUTOCAST", "DTYPES", "TABLE", "Bridge"]
 
 Tensors = tuple[Any, ...]
 FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -241,3 +241,9 @@ TABLE = {
     ),
 }  # fmt: skip
 """By the name that torch has for it."""
+
+AUTOCAST = frozenset(TABLE) - {
+    "cosine_similarity", "ctc_loss", "gaussian_nll_loss", "multilabel_soft_margin_loss", "pairwise_distance", "pdist",
+    "triplet_margin_with_distance_loss",
+}  # fmt: skip
+"""Those that autocast computes in float32."""

@@ -403,10 +403,6 @@ class TestLeftToTorch:
             F.mse_loss(self.X, self.Y)
         assert any("mse_loss" in str(each) for each in Mode.seen)
 
-    def test_autocast(self):
-        with torch.autocast("cpu", torch.bfloat16):
-            assert F.cross_entropy(self.X.bfloat16(), torch.tensor([0, 1, 2])).dtype == torch.float32
-
     def test_vmap(self):
         target = torch.tensor([[0, 1, 2], [3, 0, 1]])
         x = torch.stack([self.X, self.Y])
@@ -615,6 +611,47 @@ class TestAutograd:
             with mode():
                 assert not F.cross_entropy(x, target).requires_grad
 
+    @pytest.mark.parametrize("name", [name for name in CALLS if name != "pdist"])
+    def test_autocast(self, name):
+        called, rng = CALLS[name][0], np.random.default_rng(7)
+        tensors = {key: tensor(sampler(rng, (4, 5)), "bfloat16") for key, sampler in called.tensors.items()}
+        predictions = [list(tensors)[i] for i in table.TABLE[name].predictions]
+        with torch.autocast("cpu", torch.bfloat16):
+            expected, found = (run(function, tensors, predictions, {}) for function in (own[name], getattr(F, name)))
+        assert found[0].dtype == expected[0].dtype
+        close(found[0], expected[0], 1e-6)
+        for got, want in zip(found[1], expected[1], strict=True):
+            assert got.dtype == torch.bfloat16
+            close(got, want, 1e-2)
+
+    def test_autocast_is_computed_here(self, monkeypatch):
+        seen = spied(monkeypatch)
+        with torch.autocast("cpu", torch.bfloat16):
+            F.cross_entropy(torch.zeros(2, 3, dtype=torch.bfloat16), torch.tensor([0, 1]))
+            F.mse_loss(torch.zeros(3, dtype=torch.bfloat16), torch.ones(3))
+            F.mse_loss(torch.zeros(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64))
+        assert seen == ["cross_entropy", "mse_loss"]
+
+    def test_checkpoint(self):
+        x, target = self.labelled(4, 5)
+        for reentrant in (False, True):
+            loss = torch.utils.checkpoint.checkpoint(
+                lambda x: F.cross_entropy(x * 2, target), x, use_reentrant=reentrant
+            )
+            [grad] = torch.autograd.grad(loss, [x]) if not reentrant else (loss.backward(), x.grad)[1:]
+            close(grad, torch.autograd.grad(own["cross_entropy"](x * 2, target), [x])[0], 1e-12)
+
+    def test_threads_and_hooks(self):
+        x, target = self.labelled(4, 5)
+        seen = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda each: each.numpy(force=True), torch.from_numpy):
+            loss = F.cross_entropy(x * 2, target)
+        x.register_hook(seen.append)
+        with torch.autograd.detect_anomaly(check_nan=True):
+            loss.backward()
+        close(x.grad, torch.autograd.grad(own["cross_entropy"](x * 2, target), [x])[0], 1e-12)
+        assert len(seen) >= 1
+
     def test_parameters(self):
         x = torch.nn.Parameter(torch.zeros(3))
         F.mse_loss(x, torch.ones(3)).backward()
@@ -639,6 +676,33 @@ def test_compiles_as_one_graph(name, dtype):
         close(got, want, DTYPES[dtype])
     with torch.no_grad():
         close(compiled(**tensors), expected[0], 1e-6)
+
+
+def test_compiles_for_any_shape():
+    torch._dynamo.reset()
+    compiled = torch.compile(F.cross_entropy, fullgraph=True, dynamic=True, backend="aot_eager")
+    for n in (3, 4, 7):
+        x, target = torch.randn(n, n + 2, requires_grad=True), torch.arange(n)
+        expected = torch.autograd.grad(own["cross_entropy"](x, target), [x])[0]
+        close(torch.autograd.grad(compiled(x, target), [x])[0], expected, 1e-6)
+
+
+def test_compiles_beside_an_error():
+    torch._dynamo.reset()
+    compiled = torch.compile(F.cross_entropy, backend="aot_eager")
+    with pytest.raises(IndexError):
+        compiled(torch.zeros(2, 3), torch.tensor([0, 7]))
+
+
+def test_exports():
+    class Model(torch.nn.Module):
+        def forward(self, x, target):
+            return F.cross_entropy(x, target)
+
+    arguments = torch.zeros(2, 3), torch.tensor([0, 1])
+    for strict in (False, True):
+        exported = torch.export.export(Model(), arguments, strict=strict).module()
+        close(exported(*arguments), own["cross_entropy"](*arguments), 1e-6)
 
 
 def test_compiles_where_it_is_torchs():
