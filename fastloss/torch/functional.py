@@ -21,6 +21,10 @@ _TORCHS = ("size_average", "reduce", "distance_function")
 """Arguments with which a function is torch's own, unless they are None."""
 
 
+_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", bool)
+"""What is exported is to run without fastloss."""
+
+
 class Arguments:
     """What a function of torch takes: names, order and defaults."""
 
@@ -51,9 +55,9 @@ class Arguments:
 
 
 def _watched() -> bool:
-    """Whether something transforms or observes what is computed: functorch, forward mode, modes, tracing."""
+    """Whether something transforms or observes what is computed: functorch, forward mode, modes, tracing, export."""
     if torch.compiler.is_compiling():
-        return torch._C._functorch.maybe_current_level() is not None
+        return _exporting() or torch._C._functorch.maybe_current_level() is not None
     return bool(
         torch._C._functorch.peek_interpreter_stack() is not None
         or forward_ad._current_level >= 0

@@ -553,6 +553,21 @@ class TestAutograd:
         with pytest.raises(RuntimeError, match="second time"):
             loss.backward()
 
+    @pytest.mark.parametrize("factor", [1, 0.5])
+    @pytest.mark.parametrize("reduction", ["mean", "none"])
+    def test_the_gradient_is_handed_over(self, factor, reduction):
+        """What was made with the value is what arrives: no copy, also when it is scaled."""
+        x, target = self.labelled(4, 5)
+        value = F.cross_entropy(x, target, reduction=reduction)
+        made = value.grad_fn.grads[0].data_ptr()
+        value.backward(torch.full_like(value, factor))
+        assert x.grad.data_ptr() == made
+        close(
+            x.grad,
+            factor * torch.autograd.grad(own["cross_entropy"](x, target, reduction=reduction).sum(), [x])[0],
+            1e-12,
+        )
+
     def test_is_freed_by_the_backward_pass(self):
         import weakref
 
@@ -694,6 +709,17 @@ def test_compiles_beside_an_error():
         compiled(torch.zeros(2, 3), torch.tensor([0, 7]))
 
 
+def test_compiles_within_transforms():
+    torch._dynamo.reset()
+    x, target = torch.randn(2, 3, 4), torch.tensor([[0, 1, 3], [2, 2, 0]])
+    for function in (
+        lambda x, y: torch.vmap(F.cross_entropy)(x, y),
+        lambda x, y: torch.func.grad(lambda x: F.cross_entropy(x, y[0]))(x[0]),
+        lambda x, y: torch.func.jvp(lambda x: F.cross_entropy(x, y[0]), (x[0],), (x[1],))[1],
+    ):
+        close(torch.compile(function, backend="aot_eager")(x, target), function(x, target), 1e-6)
+
+
 def test_exports():
     class Model(torch.nn.Module):
         def forward(self, x, target):
@@ -702,6 +728,7 @@ def test_exports():
     arguments = torch.zeros(2, 3), torch.tensor([0, 1])
     for strict in (False, True):
         exported = torch.export.export(Model(), arguments, strict=strict).module()
+        assert "fastloss" not in str(exported.graph)
         close(exported(*arguments), own["cross_entropy"](*arguments), 1e-6)
 
 
