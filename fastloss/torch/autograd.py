@@ -159,7 +159,7 @@ def _operator(name: str, bridge: Bridge) -> Any:
     """The operator of a loss: tensors, options, reduction and whether gradients are wanted; to value and gradients."""
     count, wanted = len(bridge.tensors), len(bridge.predictions)
     given = [
-        *(f"Tensor {each}" if kind == "prediction" else f"Tensor? {each}" for each, kind in bridge.tensors.items()),
+        *(f"Tensor{'?' if kind == 'weight' else ''} {each}" for each, kind in bridge.tensors.items()),
         *(f"{kind} {each}" for each, kind in bridge.options.items()),
         "str reduction",
         "bool with_grad",

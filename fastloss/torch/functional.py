@@ -81,7 +81,7 @@ def _tensors(bridge: Bridge, found: dict[str, Any], cast: bool) -> tuple[Any, ..
     made: list[Any] = []
     for name, kind in bridge.tensors.items():
         each: Any = found.get(name)
-        if each is None and kind == "float":
+        if each is None and kind == "weight":
             made.append(None)
             continue
         if kind == "count" and isinstance(each, (tuple, list)):

@@ -17,6 +17,7 @@ SIGNS = (torch.int8, torch.int16, torch.int32, torch.int64)
 DTYPES: Mapping[str, Callable[[Any, Any], bool]] = {
     "prediction": lambda found, input: found is input if input else found in FLOATS,
     "float": lambda found, input: found is input,
+    "weight": lambda found, input: found is input,
     "label": lambda found, input: found in LABELS,
     "class": lambda found, input: found is input or found is torch.int64,
     "sign": lambda found, input: found is input or found in SIGNS,
@@ -112,7 +113,7 @@ class Bridge:
         Of fastloss.
     tensors : mapping of str to str
         The tensors among torch's arguments in order, and what each is (:data:`DTYPES`); predictions are differentiated,
-        a "float" may be left out.
+        a "weight" may be left out.
     fits : function of the tensors and the reduction
         Whether their shapes are ones that torch takes without broadcasting; all else is left to torch.
     options : mapping of str to str
@@ -170,7 +171,7 @@ class Bridge:
 
 
 _PAIR = {"input": "prediction", "target": "float"}
-_WEIGHTED = {**_PAIR, "weight": "float"}
+_WEIGHTED = {**_PAIR, "weight": "weight"}
 _TRIPLET = dict.fromkeys(("anchor", "positive", "negative"), "prediction")
 _TWO = dict.fromkeys(("x1", "x2"), "prediction")
 _MARGIN = {"margin": "float"}
@@ -181,17 +182,17 @@ TABLE = {
     "smooth_l1_loss": Bridge("smooth_l1_loss", _PAIR, options={"beta": "float"}),
     "huber_loss": Bridge("huber_loss", _WEIGHTED, options={"delta": "float"}),
     "cross_entropy": Bridge(
-        "cross_entropy", {"input": "prediction", "target": "class", "weight": "float"}, _classes,
+        "cross_entropy", {"input": "prediction", "target": "class", "weight": "weight"}, _classes,
         {"ignore_index": "int", "label_smoothing": "float"}, "class",
     ),
     "nll_loss": Bridge(
-        "nll_loss", {"input": "prediction", "target": "label", "weight": "float"}, _classes, {"ignore_index": "int"},
+        "nll_loss", {"input": "prediction", "target": "label", "weight": "weight"}, _classes, {"ignore_index": "int"},
         "class",
     ),
     "kl_div": Bridge("kl_div", _PAIR, options={"log_target": "bool"}, reductions=("none", "mean", "sum", "batchmean")),
     "binary_cross_entropy": Bridge("binary_cross_entropy", _WEIGHTED, _weighted),
     "binary_cross_entropy_with_logits": Bridge(
-        "binary_cross_entropy_with_logits", {**_WEIGHTED, "pos_weight": "float"}, _weighted
+        "binary_cross_entropy_with_logits", {**_WEIGHTED, "pos_weight": "weight"}, _weighted
     ),
     "poisson_nll_loss": Bridge(
         "poisson_nll_loss", _PAIR, options={"log_input": "bool", "full": "bool", "eps": "float"}
@@ -206,7 +207,7 @@ TABLE = {
         "margin_ranking_loss", {"input1": "prediction", "input2": "prediction", "target": "sign"}, options=_MARGIN
     ),
     "multi_margin_loss": Bridge(
-        "multi_margin_loss", {"input": "prediction", "target": "long", "weight": "float"}, _rows,
+        "multi_margin_loss", {"input": "prediction", "target": "long", "weight": "weight"}, _rows,
         {"p": "int", **_MARGIN}, "last",
     ),
     "multilabel_margin_loss": Bridge(

@@ -487,6 +487,67 @@ def test_refused(case):
     assert str(ours.value).partition(" <")[0] == str(theirs.value).partition(" <")[0]
 
 
+CHANGES = {
+    "double": lambda x: x.double(),
+    "half": lambda x: x.bfloat16(),
+    "long": lambda x: x.long(),
+    "int": lambda x: x.int(),
+    "bool": lambda x: x.bool(),
+    "byte": lambda x: x.byte(),
+    "complex": lambda x: x.to(torch.complex64),
+    "first row": lambda x: x[:1],
+    "a row": lambda x: x[0],
+    "one axis more": lambda x: x[None],
+    "columns": lambda x: x[..., :1],
+    "transposed": lambda x: x.mT if x.ndim > 1 else x,
+    "negative": lambda x: -3 * x,
+    "a number": lambda x: x.flatten()[0].item(),
+    "a list": lambda x: x.tolist(),
+    "None": lambda x: None,
+    "sparse": lambda x: x.to_sparse(),
+    "differentiated": lambda x: x.clone().requires_grad_(),
+}
+
+
+def parts(value):
+    """Real numbers, dense."""
+    value = value.detach().to_dense() if value.is_sparse else value.detach()
+    return torch.view_as_real(value) if value.is_complex() else value
+
+
+def outcome(function, arguments):
+    """The value, or the error's type."""
+    try:
+        return quiet(function, **arguments)
+    except Exception as error:
+        return type(error)
+
+
+@pytest.mark.parametrize(("name", "way"), EVERY)
+def test_changed_arguments(name, way):
+    """Whatever is changed about a good call, the answer is torch's."""
+
+    @settings(max_examples=40, deadline=None, database=None)
+    @given(data=st.data())
+    def check(data):
+        arrays, options, _ = drawn(data, name, way, [(4, 5), (1, 3)])
+        arguments = {key: tensor(each, "float32") for key, each in arrays.items()}
+        changed = data.draw(st.sampled_from(list(arguments)))
+        try:
+            arguments[changed] = CHANGES[data.draw(st.sampled_from(list(CHANGES)))](arguments[changed])
+        except (RuntimeError, IndexError):
+            return  # not of this tensor
+        theirs, ours = (outcome(function, {**arguments, **options}) for function in (own[name], getattr(F, name)))
+        if isinstance(theirs, type):
+            assert ours is theirs or (theirs is NotImplementedError and ours.dtype == torch.bfloat16)
+            return
+        assert (ours.dtype, ours.layout, ours.requires_grad) == (theirs.dtype, theirs.layout, theirs.requires_grad)
+        half = ours.dtype in (torch.bfloat16, torch.float16)
+        close(parts(ours), parts(theirs), 2e-2 if half else 2e-5)
+
+    check()
+
+
 @pytest.mark.parametrize(("name", "way"), [each for each in EVERY if table.TABLE[each[0]].grad])
 def test_operator(name, way):
     """Each loss as an operator, as torch.library wants operators to be."""
