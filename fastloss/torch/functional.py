@@ -20,6 +20,8 @@ __all__ = ["FUNCTIONS", "patch"]
 _TORCHS = ("size_average", "reduce", "distance_function")
 """Arguments with which a function is torch's own, unless they are None."""
 
+_TYPES = {"bool": (bool,), "int": (int,), "float": (float, int)}
+"""Of options: others are torch's to take or to refuse."""
 
 _exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", bool)
 """What is exported is to run without fastloss."""
@@ -108,6 +110,9 @@ def _call(name: str, bridge: Bridge, found: dict[str, Any]) -> Any:
     if tensors is None or (cast and tensors[0].dtype is not torch.float32) or not bridge.fits(tensors, reduction):
         return None
     options = tuple([found[each] for each in bridge.options])
+    for kind, option in zip(bridge.options.values(), options, strict=True):
+        if type(option) not in _TYPES[kind]:
+            return None
     if name == "cross_entropy" and tensors[1].dtype is tensors[0].dtype and options[0] >= 0:
         return None  # ignore_index is refused beside probabilities
     needed = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import inspect
+import math
 import pickle
 import re
 import warnings
@@ -509,6 +510,10 @@ CHANGES = {
 }
 
 
+VALUES = [0, 1, -1, 2, 0.5, -0.5, 1e-30, 7.0, math.inf, -math.inf, math.nan, True, False, None, "mean", "", [1.0]]
+VALUES += [np.float64(0.5), np.int64(1), torch.tensor(0.5), torch.tensor(1)]
+
+
 def parts(value):
     """Real numbers, dense."""
     value = value.detach().to_dense() if value.is_sparse else value.detach()
@@ -532,9 +537,12 @@ def test_changed_arguments(name, way):
     def check(data):
         arrays, options, _ = drawn(data, name, way, [(4, 5), (1, 3)])
         arguments = {key: tensor(each, "float32") for key, each in arrays.items()}
-        changed = data.draw(st.sampled_from(list(arguments)))
+        changed = data.draw(st.sampled_from([*arguments, *options]))
         try:
-            arguments[changed] = CHANGES[data.draw(st.sampled_from(list(CHANGES)))](arguments[changed])
+            if changed in options:
+                options[changed] = data.draw(st.sampled_from(VALUES))
+            else:
+                arguments[changed] = CHANGES[data.draw(st.sampled_from(list(CHANGES)))](arguments[changed])
         except (RuntimeError, IndexError):
             return  # not of this tensor
         theirs, ours = (outcome(function, {**arguments, **options}) for function in (own[name], getattr(F, name)))
