@@ -107,14 +107,14 @@ def _call(name: str, bridge: Bridge, found: dict[str, Any]) -> Any:
     if _watched() or (cast and name not in AUTOCAST):
         return None
     tensors = _tensors(bridge, found, cast)
-    if tensors is None or (cast and tensors[0].dtype is not torch.float32) or not bridge.fits(tensors, reduction):
+    if tensors is None or (cast and tensors[0].dtype is not torch.float32):
         return None
     options = tuple([found[each] for each in bridge.options])
     for kind, option in zip(bridge.options.values(), options, strict=True):
         if type(option) not in _TYPES[kind]:
             return None
-    if name == "cross_entropy" and tensors[1].dtype is tensors[0].dtype and options[0] >= 0:
-        return None  # ignore_index is refused beside probabilities
+    if not bridge.fits(tensors, options, reduction):
+        return None
     needed = False
     if torch.is_grad_enabled():
         predictions = bridge.predictions
@@ -156,7 +156,7 @@ FUNCTIONS = {name: _made(name, bridge) for name, bridge in TABLE.items()}
 
 
 class patch(contextlib.ContextDecorator):
-    """In a block, or in the function it decorates, torch.nn.functional's losses are fastloss's.
+    """In a block, or in the function it decorates, torch.nn.functional's losses are fastloss's, for all threads.
 
     Examples
     --------

@@ -27,13 +27,13 @@ DTYPES: Mapping[str, Callable[[Any, Any], bool]] = {
 """By what a tensor is: whether torch takes its dtype beside that of the first, and without promotion."""
 
 
-def _same(tensors: Tensors, reduction: str) -> bool:
+def _same(tensors: Tensors, options: tuple[Any, ...], reduction: str) -> bool:
     """All of one shape: torch refuses others, broadcasts them with a warning, or it matters to no one."""
     shape = tensors[0].shape
     return all(each is None or each.shape == shape for each in tensors)
 
 
-def _weighted(tensors: Tensors, reduction: str) -> bool:
+def _weighted(tensors: Tensors, options: tuple[Any, ...], reduction: str) -> bool:
     """Input and target of one shape, with weights that broadcast to it."""
     shape = tensors[0].shape
     return tensors[1].shape == shape and all(
@@ -45,44 +45,45 @@ def _broadcasts(shape: Any, to: Any) -> bool:
     return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape, to[len(to) - len(shape) :], strict=True))
 
 
-def _classes(tensors: Tensors, reduction: str) -> bool:
+def _classes(tensors: Tensors, options: tuple[Any, ...], reduction: str) -> bool:
     """Class indices for rows along axis 1, or probabilities of the input's shape."""
     input, target = tensors[:2]
     shape = input.shape
     if len(shape) == 0:
         return False
-    rows = () if len(shape) == 1 else shape[:1] + shape[2:]
-    return bool(target.shape == (shape if target.dtype is input.dtype else rows))
+    if target.dtype is input.dtype:
+        return bool(target.shape == shape and options[0] < 0)  # beside probabilities ignore_index is refused
+    return bool(target.shape == (() if len(shape) == 1 else shape[:1] + shape[2:]))
 
 
-def _rows(tensors: Tensors, reduction: str) -> bool:
+def _rows(tensors: Tensors, options: tuple[Any, ...], reduction: str) -> bool:
     """A matrix with a label for each row, or a row with its own."""
     input, target = tensors[:2]
     return bool(1 <= input.ndim <= 2 and target.shape == input.shape[:-1])
 
 
-def _pairs(tensors: Tensors, reduction: str) -> bool:
+def _pairs(tensors: Tensors, options: tuple[Any, ...], reduction: str) -> bool:
     """Two matrices, or two rows, with a label for each pair of rows."""
     one, other, target = tensors
     return bool(1 <= one.ndim <= 2 and one.shape == other.shape and target.shape == one.shape[:-1])
 
 
-def _batch(tensors: Tensors, reduction: str) -> bool:
+def _batch(tensors: Tensors, options: tuple[Any, ...], reduction: str) -> bool:
     """As `_same`, of at least one axis."""
-    return tensors[0].ndim > 0 and _same(tensors, reduction)
+    return tensors[0].ndim > 0 and _same(tensors, options, reduction)
 
 
-def _matrix(tensors: Tensors, reduction: str) -> bool:
+def _matrix(tensors: Tensors, options: tuple[Any, ...], reduction: str) -> bool:
     """As `_same`, of one axis or two."""
-    return tensors[0].ndim <= 2 and _batch(tensors, reduction)
+    return tensors[0].ndim <= 2 and _batch(tensors, options, reduction)
 
 
-def _scored(tensors: Tensors, reduction: str) -> bool:
+def _scored(tensors: Tensors, options: tuple[Any, ...], reduction: str) -> bool:
     """As `_weighted`, of at least one axis."""
-    return tensors[0].ndim > 0 and _weighted(tensors, reduction)
+    return tensors[0].ndim > 0 and _weighted(tensors, options, reduction)
 
 
-def _variances(tensors: Tensors, reduction: str) -> bool:
+def _variances(tensors: Tensors, options: tuple[Any, ...], reduction: str) -> bool:
     """Variances of the input's shape; those of rows where the gradient needs no upstream of their own shape."""
     input, target, var = tensors
     shape = input.shape
@@ -92,7 +93,7 @@ def _variances(tensors: Tensors, reduction: str) -> bool:
     return bool(var.shape == shape or (by_row and reduction != "none"))
 
 
-def _sequences(tensors: Tensors, reduction: str) -> bool:
+def _sequences(tensors: Tensors, options: tuple[Any, ...], reduction: str) -> bool:
     log_probs, targets, *lengths = tensors
     batch = log_probs.shape[1:-1]
     return bool(
@@ -114,8 +115,8 @@ class Bridge:
     tensors : mapping of str to str
         The tensors among torch's arguments in order, and what each is (:data:`DTYPES`); predictions are differentiated,
         a "weight" may be left out.
-    fits : function of the tensors and the reduction
-        Whether their shapes are ones that torch takes without broadcasting; all else is left to torch.
+    fits : function of the tensors, the options and the reduction
+        Whether these are ones that torch takes, with shapes that it does not broadcast; all else is left to torch.
     options : mapping of str to str
         The other arguments that are handed on, and their types.
     row : {"", "class", "last", "dim"}
@@ -133,7 +134,7 @@ class Bridge:
 
     loss: str
     tensors: Mapping[str, str]
-    fits: Callable[[Tensors, str], bool] = _same
+    fits: Callable[[Tensors, tuple[Any, ...], str], bool] = _same
     options: Mapping[str, str] = field(default_factory=dict)
     row: str = ""
     names: Mapping[str, str] = field(default_factory=dict)

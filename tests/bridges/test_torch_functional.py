@@ -808,6 +808,22 @@ def test_compiles_where_it_is_torchs():
     assert torch.equal(compiled(x, y), own["kl_div"](x, y, reduction="sum"))
 
 
+class TestPolicy:
+    """Where torch loses all digits, or gives NaN, these functions do as fastloss does."""
+
+    def test_a_confident_row(self):
+        x, target = torch.tensor([[17.6, 0.0]], requires_grad=True), torch.tensor([0])
+        assert own["cross_entropy"](x, target).item() == 0
+        value = F.cross_entropy(x, target)
+        value.backward()
+        assert value.item() == pytest.approx(2.272045e-08, rel=1e-6)
+        assert x.grad[0, 0].item() == pytest.approx(-2.272045e-08, rel=1e-6)
+
+    def test_a_large_mean_of_float16(self):
+        x, target = torch.zeros(70000, 2, dtype=torch.float16), torch.zeros(70000, dtype=torch.int64)
+        assert F.cross_entropy(x, target).item() == pytest.approx(math.log(2), rel=1e-3)
+
+
 class TestPatch:
     def test_swaps_and_restores(self):
         before = {name: getattr(T, name) for name in table.TABLE}
