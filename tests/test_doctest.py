@@ -13,11 +13,20 @@ import pytest
 import fastloss
 from fastloss.loss import LOSSES
 
-MODULES = [
-    module.name
-    for module in pkgutil.walk_packages(fastloss.__path__, "fastloss.")
-    if not module.name.endswith("__main__")
-]
+BRIDGES = ("fastloss.torch",)
+"""What plugs into another library, which is imported with it: tests/bridges runs these examples."""
+
+
+def modules(folder, prefix="fastloss."):
+    """The names of all modules in a package, which are not imported for it."""
+    for found in pkgutil.iter_modules([str(folder)], prefix):
+        if found.name not in BRIDGES and not found.name.endswith("__main__"):
+            yield found.name
+            if found.ispkg:
+                yield from modules(folder / found.name.rpartition(".")[2], f"{found.name}.")
+
+
+MODULES = list(modules(Path(fastloss.__path__[0])))
 README = Path(__file__).parents[1] / "README.md"
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
