@@ -207,7 +207,7 @@ def batch_semihard_triplet_loss(
     --------
     sentence_transformers.losses.BatchSemiHardTripletLoss
     tensorflow_addons.losses.triplet_semihard_loss
-    pytorch_metric_learning.distances
+    pytorch_metric_learning.miners.TripletMarginMiner : Picks all of them, given `type_of_triplets="semihard"`.
 
     Notes
     -----
