@@ -91,7 +91,7 @@ def test_alignment(name, dtype_name, isa):
     for shape in [(3000,)] if LOSSES[name].family == "pointwise" else [(70, 10), (3, 1100)]:
         arguments = drawn(name, 0, dtype_name, shape)
         expected = everything(name, **arguments)
-        for by in range(1, 16):
+        for by in (1, 2, 3, 5, 8, 15):
             moved = {key: shifted(item, by) if np.ndim(item) else item for key, item in arguments.items()}
             assert_same(everything(name, **moved), expected)
 
