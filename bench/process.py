@@ -26,12 +26,10 @@ importlib.import_module(module)
 print(time.perf_counter() - start)
 """
 
-# How far the peak of a process rises while it takes a gradient, beyond arrays that are already in memory.
-MEMORY = """
+# How far the peak of a process rises during a call, beyond arrays that are already in memory.
+RISE = """
 import gc, resource, sys
 import numpy as np
-
-way, rows, classes, threads = sys.argv[1], *map(int, sys.argv[2:])
 
 def resident(field):
     try:
@@ -40,6 +38,24 @@ def resident(field):
     except OSError:
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+def rise(call):
+    gc.collect()
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")  # the peak starts again from here
+    except OSError:
+        pass
+    before = resident("VmRSS:")
+    kept = call()
+    return max(0, resident("VmHWM:") - before)
+"""
+
+# Of cross entropy's gradient, ours and torch's.
+MEMORY = (
+    RISE
+    + """
+way, rows, classes, threads = sys.argv[1], *map(int, sys.argv[2:])
 
 if way == "torch":
     import torch
@@ -62,17 +78,33 @@ def arrays(rows):
     return logits, random.integers(classes, size=rows), out
 
 gradient(*arrays(64))  # threads, code and pools are there before
-gc.collect()
 made = arrays(rows)
-try:
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")  # the peak starts again from here
-except OSError:
-    pass
-before = resident("VmRSS:")
-kept = gradient(*made)
-print(max(0, resident("VmHWM:") - before))
+print(rise(lambda: gradient(*made)))
 """
+)
+
+# Of any loss's gradients, on the arrays of a piece of work.
+MEMORY_OF_WORK = (
+    RISE
+    + """
+import fastloss as fl
+from bench.problem import Problem
+from bench.work import Work
+
+loss, threads, rows, *rest = sys.argv[1], *map(int, sys.argv[2:])
+fl.set_num_threads(threads)
+
+def prepared(rows):
+    problem = Problem(Work(loss, (rows, *rest), "value_and_grad"), np.dtype(np.float32))
+    return lambda: problem.work.function.value_and_grad(*problem.arguments, **problem.keywords, out=problem.out)
+
+prepared(64)()
+print(rise(prepared(rows)))
+"""
+)
+# What products may take beside the arrays: of a batch of this size, and of a linear layer.
+BATCHES, BATCH_ROOM = ("batch_hard_triplet_loss", "nt_xent_loss", "supcon_loss"), {(8192, 128): 128_000_000}
+LAYERS, LAYER_ROOM = ("linear_cross_entropy",), {(1024, 1024, 32000): 64_000_000}
 
 
 def python(code: str, *arguments: object) -> str:
@@ -114,5 +146,20 @@ def run_memory(threads: int, names: Iterable[str]) -> list[Result]:
             result.notes.append(f"torch took {theirs / size:.3f} times the logits")
         if way != "new array":
             result.outcomes.append(Outcome(Goal("bytes", ROOM), taken))
+        results.append(result)
+    return results
+
+
+def run_memory_of_products(threads: int) -> list[Result]:
+    """The memory that losses whose products BLAS makes take with gradients: batches of growing size, a linear layer."""
+    pieces = [(loss, (rows, 128), BATCH_ROOM) for loss in BATCHES for rows in (1 << n for n in range(10, 16))]
+    pieces += [(loss, shape, LAYER_ROOM) for loss in LAYERS for shape in LAYER_ROOM]
+    results = []
+    for loss, shape, room in pieces:
+        taken = int(python(MEMORY_OF_WORK, loss, threads, *shape))
+        result = Result(f"{loss} {'x'.join(map(str, shape))} float32 value_and_grad, extra memory, out=", unit="B")
+        result.samples[FASTLOSS] = Sample([taken])
+        if shape in room:
+            result.outcomes.append(Outcome(Goal("bytes", room[shape]), taken))
         results.append(result)
     return results

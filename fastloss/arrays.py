@@ -158,6 +158,11 @@ def number_in(value: Any, loss: str, name: str, low: float, high: float = LARGES
     return found
 
 
+def temperature(value: Any, loss: str) -> float:
+    """What logits or similarities are divided by: float32 has its inverse too."""
+    return number_in(value, loss, "temperature", 1 / LARGEST)
+
+
 def in_two(x: float) -> tuple[float, float]:
     """A parameter as a float32 number and the rest, for kernels that need more of it than float32 has."""
     high = float(np.float32(x))

@@ -12,14 +12,10 @@ from .run import Rowwise
 
 __all__ = ["js_div_with_logits", "kl_div_with_logits"]
 
-_HOTTEST = 1e18
-"""The highest temperature, and the inverse of the lowest: float32 has its inverse too."""
-
 
 def _declare(name: str, input: ArrayLike, target: ArrayLike, temperature: Any, reduction: str, axis: int) -> Rowwise:
-    if not 1 / _HOTTEST <= arrays.number(temperature, name, "temperature") <= _HOTTEST:
-        raise ValueError(f"{name}: temperature must be in [{1 / _HOTTEST}, {_HOTTEST}], got {temperature!r}")
-    return Rowwise(name, name, input, axis, reduction=reduction, dense=target, temperature=float(temperature))
+    found = arrays.temperature(temperature, name)
+    return Rowwise(name, name, input, axis, reduction=reduction, dense=target, temperature=found)
 
 
 @loss("rowwise")

@@ -9,7 +9,7 @@ import numpy as np
 from . import arrays
 from .arrays import Array
 
-__all__ = ["BUFFER", "QUIET", "from_unit", "matrix", "stretches", "temperature", "unit"]
+__all__ = ["BUFFER", "QUIET", "from_unit", "matrix", "room", "same_width", "squares", "stretches", "unit"]
 
 BUFFER = 1 << 23
 """Numbers of a stretch of products: enough rows for BLAS to work well, few enough to stay in the cache."""
@@ -37,14 +37,6 @@ def same_width(named: list[tuple[str, Array]], loss: str) -> None:
             raise ValueError(
                 f"{loss}: {name} must have rows of {model.shape[-1]} numbers as {first}, has shape {found.shape}"
             )
-
-
-def temperature(value: object, loss: str) -> float:
-    """A temperature: above 0."""
-    found = arrays.number(value, loss, "temperature")
-    if not 1 / arrays.LARGEST <= found <= arrays.LARGEST:
-        raise ValueError(f"{loss}: temperature must be positive, got {value!r}")
-    return found
 
 
 def stretches(rows: int, columns: int, least: int = 32) -> Iterator[slice]:

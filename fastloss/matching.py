@@ -99,7 +99,7 @@ def info_nce_loss(
         if found.ndim != 3:
             raise ValueError(f"{name}: negatives must be (queries, of each, width), has shape {found.shape}")
         sides.append(("negatives", found))
-    scale, unit = 1 / embedding.temperature(temperature, name), similarity == "cosine"
+    scale, unit = 1 / arrays.temperature(temperature, name), similarity == "cosine"
     if in_batch:
         kernel = softmax_both_ways if symmetric else softmax_of_rows
         return Matching(name, kernel, sides, reduction=reduction, unit=unit, scale=scale)

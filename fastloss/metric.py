@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
-from . import arrays, embedding
+from . import arrays
 from .loss import Declaration, loss
 from .run_pairwise import Metric, Pairwise
 
@@ -266,5 +266,5 @@ def _similar(name: str, embeddings: ArrayLike, labels: ArrayLike, temperature: f
         reduction=reduction,
         metric=None,
         unit=True,
-        temperature=embedding.temperature(temperature, name),
+        temperature=arrays.temperature(temperature, name),
     )

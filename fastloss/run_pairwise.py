@@ -139,7 +139,7 @@ class Pairwise:
         return bool(np.isfinite(self.points).all())
 
     def _reduced(self, sums: Array, terms: Array) -> Any:
-        """The value, and what the gradient of the sum is multiplied by."""
+        """The value from the sums and numbers of the anchors' terms."""
         if self.reduction == "none":
             value = np.empty(len(self.points), _REAL[self.double])
             value[self.order] = sums.sum(axis=1) if self._finite() else np.nan

