@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
-from pyarrow import dataset
 
 from ..failure import Failure
 from .columns import facts_of, to_piece
@@ -27,7 +26,8 @@ def open_arrow(name: str) -> ArrowReader:
     is_file = mapping.bytes[: len(_MAGIC)].tobytes() == _MAGIC
     try:
         schema, _ = _batches(mapping, is_file)
-        rows = dataset.dataset(name, format="ipc").count_rows() if is_file else None
+        narrow = min(schema, key=_width, default=None)
+        rows = 0 if narrow is None else sum(map(len, _columns(mapping, is_file, narrow.name)))
         arrays = facts_of(schema, lambda key: _columns(mapping, is_file, key), rows)
     except (pa.ArrowException, OSError) as error:
         raise Failure(f"{name}: not an Arrow file or stream: {error}") from None
@@ -107,6 +107,11 @@ class StreamReader(Reader):
         for key, waiting in self._waiting.items():
             waiting.append(batch.column(key))
         return True
+
+
+def _width(field: Any) -> int:
+    """Order columns by how much there is of them: compressed, one has to be decoded to be counted."""
+    return field.type.bit_width if field.type.num_fields == 0 and pa.types.is_primitive(field.type) else 1 << 30
 
 
 def _columns(mapping: Mapping, is_file: bool, key: str) -> Iterator[Any]:

@@ -11,8 +11,8 @@ import numpy as np
 from .. import arrays
 from ..failure import Failure
 from .formats import Raw, open_reader
-from .lane import Cursor, Lane, Span, joined
-from .raw import DTYPES
+from .lane import Cursor, Lane, joined
+from .raw import FLOATS
 from .reader import Array, Piece, Reader
 from .shards import expand
 
@@ -44,7 +44,6 @@ class Spec(NamedTuple):
 
 
 _NOWHERE = Spec()
-_FLOATS = tuple(dtype for name, dtype in DTYPES.items() if "float" in name)
 _AT_ONCE = 1 << 16  # rows of one value that are read at once, at least
 
 
@@ -61,15 +60,12 @@ class Block(NamedTuple):
         (rows,)
     extras : dict of str to ndarray
         By name, (rows,).
-    spans : list of Span
-        Where the targets are from.
     """
 
     first: int
     logits: Array
     targets: Array
     extras: dict[str, Array]
-    spans: list[Span]
 
 
 class Dataset:
@@ -146,7 +142,7 @@ class Dataset:
     @property
     def nbytes(self) -> int | None:
         """How many bytes of logits there are."""
-        return None if self.rows is None else self.rows * self._row_bytes
+        return None if self.rows is None else self.rows * self.row_bytes
 
     @property
     def shape(self) -> list[int | None]:
@@ -161,8 +157,14 @@ class Dataset:
         return "bfloat16" if self.logits.dtype == arrays.bfloat16() else self.logits.dtype.name
 
     @property
-    def _row_bytes(self) -> int:
+    def row_bytes(self) -> int:
+        """How many bytes of logits a row has."""
         return self.logits.dtype.itemsize * math.prod(self.logits.row)
+
+    @property
+    def loss_dtype(self) -> np.dtype[Any]:
+        """What a row's loss is computed in."""
+        return np.dtype(np.float64 if self.logits.dtype.newbyteorder("=") == np.float64 else np.float32)
 
     def blocks(self, size: int, start: int = 0) -> Iterator[Block]:
         """Read the rows in order, in blocks of about `size` bytes of logits, from row `start` on.
@@ -170,26 +172,28 @@ class Dataset:
         A block's arrays may lie in a mapped file, of which the blocks before the last few are given back: they stay
         right, but cost another read.
         """
-        lane, rows = self.logits, max(1, size // max(1, self._row_bytes))
+        lane, rows = self.logits, max(1, size // max(1, self.row_bytes))
         shard, row = lane.start(start)
         read = lane.pieces(shard, row, rows)
         beside = {"targets": self.targets, **self.extras}
         cursors = {role: Cursor(each, start, max(rows, _AT_ONCE)) for role, each in beside.items()}
         while True:
             for values, valid, _ in read:
-                taken = {role: cursor.take(len(values)) for role, cursor in cursors.items()}
-                found = {role: self._complete(beside[role], *each, len(values)) for role, each in taken.items()}
-                targets, spans = found.pop("targets"), taken["targets"][1]
+                found = {
+                    role: self._complete(beside[role], cursor.take(len(values)), start, len(values))
+                    for role, cursor in cursors.items()
+                }
+                targets = found.pop("targets")
                 if valid is not None:
                     targets = joined([Piece(targets, valid)], self._ignore_index)
-                yield Block(start, values, targets, found, spans)
+                yield Block(start, values, targets, found)
                 start += len(values)
             shard += 1
             if shard == len(lane.readers):
                 break
             read = lane.pieces(shard, 0, rows)
         for role, cursor in cursors.items():
-            if cursor.take(1)[0]:
+            if cursor.take(1):
                 raise Failure(f"{beside[role].readers[-1].name}: {role} of more rows than the {start:,} of the logits")
 
     def bad_target(self, block: Block) -> str:
@@ -197,14 +201,8 @@ class Dataset:
         labels, classes = block.targets, self.logits.row[0]
         bad = int(np.argmax(((labels < 0) | (labels >= classes)) & (labels != self._ignore_index)))
         label = labels[bad]
-        spans, lane = iter(block.spans), self.targets
-        shard, row, count = next(spans)
-        while bad >= count:
-            bad -= count
-            shard, row, count = next(spans)
-        place = np.unravel_index(row + bad, (2**62 // max(1, math.prod(lane.lead)), *lane.lead))
-        where = ", ".join(map(str, place))
-        return f"{lane.readers[shard].name}: label {label} at row {where} is out of range for {classes} classes"
+        name, where = self.targets.place(block.first + bad)
+        return f"{name}: label {label} at row {where} is out of range for {classes} classes"
 
     def _open(self, files: list[str], raw: Raw, is_raw: bool = False) -> list[Reader]:
         for name in files:
@@ -229,7 +227,7 @@ class Dataset:
                 raise Failure(f"{name}: dtype {found} is not bfloat16")
         elif found == np.dtype("V2"):
             raise Failure(f"{name}: raw 2-byte values, as NumPy stores bfloat16; if so, say --dtype bfloat16")
-        elif found.newbyteorder("=") not in _FLOATS:
+        elif found.newbyteorder("=") not in FLOATS.values():
             raise Failure(f"{name}: logits of dtype {found}; they must be floating point, 16 to 64 bits")
         elif dtype is not None and found.newbyteorder("=") != lane.dtype:
             raise Failure(f"{name}: dtype {found} is not {dtype}")
@@ -257,18 +255,17 @@ class Dataset:
                 f"the logits have {logits.total:,} in {len(logits.readers)}"
             )
 
-    def _complete(self, lane: Lane, pieces: list[Piece], spans: list[Span], rows: int) -> Array:
-        had = sum(count for _, _, count in spans)
-        if had < rows:
-            name = lane.readers[-1].name
-            raise Failure(f"{name}: {lane.role} of fewer rows than the logits")
-        if lane is not self.targets:
-            for (shard, row, _), piece in zip(spans, pieces, strict=True):
-                if piece.valid is not None and not piece.valid.all():
-                    bad = row + int(np.argmin(piece.valid))
-                    raise Failure(f"{lane.readers[shard].name}: {lane.role} has nothing for row {bad}")
+    def _complete(self, lane: Lane, pieces: list[Piece], start: int, rows: int) -> Array:
+        """Join pieces that must be of so many rows, `start` the first."""
+        if sum(len(piece.values) for piece in pieces) < rows:
+            raise Failure(f"{lane.readers[-1].name}: {lane.role} of fewer rows than the logits")
+        for values, valid, _ in pieces if lane is not self.targets else ():
+            if valid is not None and not valid.all():
+                name, where = lane.place(start + int(np.argmin(valid)))
+                raise Failure(f"{name}: {lane.role} has nothing for row {where}")
+            start += len(values)
         return joined(pieces, self._ignore_index)
 
 
 def _float(dtype: str | None) -> np.dtype[Any] | None:
-    return None if dtype is None else DTYPES[dtype]
+    return None if dtype is None else FLOATS[dtype]

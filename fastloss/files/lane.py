@@ -11,10 +11,7 @@ import numpy as np
 from ..failure import Failure
 from .reader import Array, Facts, Piece, Reader
 
-__all__ = ["Cursor", "Lane", "Span", "joined"]
-
-Span = tuple[int, int, int]
-"""Rows of a lane: the number of the file, of the first row in it, and how many."""
+__all__ = ["Cursor", "Lane", "joined"]
 
 
 class Lane:
@@ -88,6 +85,16 @@ class Lane:
             first -= count
         return len(self.readers) - 1, first
 
+    def place(self, row: int) -> tuple[str, str]:
+        """Return the file a row lies in, and its index in the file's array."""
+        shard, row = self.start(row)
+        index = []
+        for length in reversed((*self.lead, self.repeat)):
+            row, at = divmod(row, length)
+            index.append(at)
+        index.append(row)
+        return self.readers[shard].name, ", ".join(map(str, index[:0:-1]))
+
     def pieces(self, shard: int, first: int, rows: int) -> Iterator[Piece]:
         """Read one file from a row on, in pieces of at most `rows` rows."""
         each = max(1, math.prod(self.lead) * self.repeat)
@@ -128,21 +135,20 @@ class Cursor:
 
     def __init__(self, lane: Lane, first: int, rows: int) -> None:
         self._lane, self._rows = lane, rows
-        self._shard, self._row = lane.start(first)
-        self._pieces = lane.pieces(self._shard, self._row, rows)
+        self._shard, row = lane.start(first)
+        self._pieces = lane.pieces(self._shard, row, rows)
         self._rest: Piece | None = None
 
-    def take(self, count: int) -> tuple[list[Piece], list[Span]]:
-        """Return pieces of `count` rows together, fewer at the end, and where they are from."""
-        taken, spans = [], []
+    def take(self, count: int) -> list[Piece]:
+        """Return pieces of `count` rows together, fewer at the end."""
+        taken = []
         while count and (piece := self._next()) is not None:
             size = min(count, len(piece.values))
             if size < len(piece.values):
                 self._rest = _slice(piece, size, None)
             taken.append(_slice(piece, 0, size))
-            spans.append((self._shard, self._row, size))
-            self._row, count = self._row + size, count - size
-        return taken, spans
+            count -= size
+        return taken
 
     def _next(self) -> Piece | None:
         if self._rest is not None:
@@ -151,7 +157,7 @@ class Cursor:
         while (found := next(self._pieces, None)) is None:
             if self._shard + 1 == len(self._lane.readers):
                 return None
-            self._shard, self._row = self._shard + 1, 0
+            self._shard += 1
             self._pieces = self._lane.pieces(self._shard, 0, self._rows)
         return found
 

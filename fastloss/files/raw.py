@@ -11,21 +11,22 @@ from .. import arrays
 from ..failure import Failure
 from .mapping import MappedReader, Place
 
-__all__ = ["DTYPES", "open_raw"]
+__all__ = ["FLOATS", "NUMBERS", "open_raw"]
 
-DTYPES = {
+FLOATS = {
     **{name: np.dtype(name) for name in ("float16", "float32", "float64")},
     "bfloat16": arrays.bfloat16(),
-    **{f"{kind}{bits}": np.dtype(f"{kind}{bits}") for kind in ("int", "uint") for bits in (8, 16, 32, 64)},
 }
-"""What the values may be, by name; in the byte order of this machine."""
+"""What logits may be, by name; in the byte order of this machine."""
+NUMBERS = FLOATS | {f"{kind}{bits}": np.dtype(f"{kind}{bits}") for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
+"""What other values may be."""
 
 
 def open_raw(name: str, dtype: str | None, shape: tuple[int, ...] | None) -> MappedReader:
     """Open a raw file; its array is called "". The first length of the shape may be -1: as many rows as there are."""
     if dtype is None or shape is None:
         raise Failure(f"{name}: raw values, as its name says; their dtype and shape have to be given")
-    size, found = os.stat(name).st_size, DTYPES[dtype]
+    size, found = os.stat(name).st_size, NUMBERS[dtype]
     row = found.itemsize * math.prod(shape[1:])
     if shape[0] == -1:
         shape = (size // row if row else 0, *shape[1:])
