@@ -163,7 +163,7 @@ def _of_sequences(sums: Array, mean: float) -> float:
 def _judged(figures: dict[str, Any]) -> dict[str, Any]:
     """Add what follows from a difference and its standard error, by the normal distribution."""
     difference, error = figures["difference"], figures["standard_error"]
-    z = difference / error if error else math.copysign(math.inf, difference) if difference else math.nan
+    z = difference / error if error else math.copysign(math.inf, difference) if difference else 0.0
     return {
         **figures,
         "low": difference - _Z95 * error,

@@ -37,7 +37,8 @@ class Shield:
 
     def __enter__(self) -> Shield:
         if threading.current_thread() is threading.main_thread():
-            self._before = {each: signal.signal(each, self._handle) for each in (signal.SIGINT, signal.SIGTERM)}
+            heard = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
+            self._before = {each: signal.signal(each, self._handle) for each in heard}
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -88,6 +88,8 @@ class State:
             If that run had other files, options or ways to read them.
         """
         old = State.load(path)
+        if old.complete:
+            raise Failure(f"{path}: the run is complete; fastloss merge {path} shows its figures")
         if STDIN in self.inputs:
             raise Failure(f"{path}: standard input cannot be gone on with")
         if old.reading != self.reading:
