@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 from collections import deque
@@ -10,10 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..failure import Failure
 from .columns import facts_of, to_piece
 from .mapping import Mapping, Window
-from .reader import Facts, Piece, Reader
+from .reader import Facts, Piece, Reader, reading
 
 __all__ = ["ArrowReader", "StreamReader", "open_arrow", "open_stream"]
 
@@ -24,29 +24,25 @@ def open_arrow(name: str) -> ArrowReader:
     """Open a file of record batches; its arrays are the columns."""
     mapping = Mapping(name)
     is_file = mapping.bytes[: len(_MAGIC)].tobytes() == _MAGIC
-    try:
+    with reading(f"{name}: not an Arrow file or stream"):
         schema, _ = _batches(mapping, is_file)
         narrow = min(schema, key=_width, default=None)
         rows = 0 if narrow is None else sum(map(len, _columns(mapping, is_file, narrow.name)))
         arrays = facts_of(schema, lambda key: _columns(mapping, is_file, key), rows)
-    except (pa.ArrowException, OSError) as error:
-        raise Failure(f"{name}: not an Arrow file or stream: {error}") from None
-    return ArrowReader(name, arrays, is_file)
+        return ArrowReader(name, arrays, is_file)
 
 
 def open_stream(name: str) -> StreamReader:
     """Open standard input."""
     # A buffer of its own: that of sys.stdin may not be held by a background thread when Python ends.
     file = io.BufferedReader(io.FileIO(0, closefd=False))
-    try:
+    with reading(f"{name}: standard input is not an Arrow stream"):
         stream = pa.ipc.open_stream(file)
         batches = iter(stream)
         head = next((batch for batch in batches if len(batch)), None)
-    except (pa.ArrowException, OSError) as error:
-        raise Failure(f"{name}: standard input is not an Arrow stream: {error}") from None
-    heads = [] if head is None else [head]
-    arrays = facts_of(stream.schema, lambda key: [batch.column(key) for batch in heads], None)
-    return StreamReader(name, arrays, itertools.chain(heads, batches))
+        heads = [] if head is None else [head]
+        arrays = facts_of(stream.schema, lambda key: [batch.column(key) for batch in heads], None)
+        return StreamReader(name, arrays, itertools.chain(heads, batches))
 
 
 class ArrowReader(Reader):
@@ -61,7 +57,7 @@ class ArrowReader(Reader):
         mapping = Mapping(self.name)
         window = Window(mapping)
         start = 0
-        try:
+        with reading(f"{self.name}: {key} is damaged"), contextlib.closing(window):
             for column in _columns(mapping, self._is_file, key):
                 for at in range(max(first - start, 0), len(column), rows):
                     part = column.slice(at, rows)
@@ -70,10 +66,6 @@ class ArrowReader(Reader):
                         mapping.drop(0, mapping.bytes.size)
                     yield piece
                 start += len(column)
-        except (pa.ArrowException, OSError) as error:
-            raise Failure(f"{self.name}: {key} is damaged after row {start}: {error}") from None
-        finally:
-            window.close()
 
 
 class StreamReader(Reader):
@@ -93,15 +85,14 @@ class StreamReader(Reader):
         waiting, start = self._waiting[key], 0
         while waiting or self._pull():
             column = waiting.popleft()
+            column.validate()
             for at in range(max(first - start, 0), len(column), rows):
                 yield to_piece(column.slice(at, rows), f"{self.name}: {key}", self.arrays[key], start + at)
             start += len(column)
 
     def _pull(self) -> bool:
-        try:
+        with reading(f"{self.name}: the stream broke off"):
             batch = next(self._batches, None)
-        except (pa.ArrowException, OSError) as error:
-            raise Failure(f"{self.name}: the stream broke off: {error}") from None
         if batch is None:
             return False
         for key, waiting in self._waiting.items():
@@ -115,7 +106,10 @@ def _width(field: Any) -> int:
 
 
 def _columns(mapping: Mapping, is_file: bool, key: str) -> Iterator[Any]:
-    return (batch.column(key) for batch in _batches(mapping, is_file, key)[1])
+    for batch in _batches(mapping, is_file, key)[1]:
+        column = batch.column(key)
+        column.validate()
+        yield column
 
 
 def _batches(mapping: Mapping, is_file: bool, key: str | None = None) -> tuple[Any, Iterator[Any]]:

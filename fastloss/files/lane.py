@@ -185,7 +185,9 @@ def _shape(facts: Facts) -> str:
 
 def _find(role: str, reader: Reader, key: str | None, names: tuple[str, ...], taken: str | None) -> str:
     held = [name for name in reader.arrays if name != taken]
-    listed = ", ".join(map(repr, held)) or "nothing that can be"
+    listed = ", ".join(map(repr, held))
+    if not held:
+        raise Failure(f"{reader.name}: has no array that could be the {role}")
     if key is not None and key not in reader.arrays:
         raise Failure(f"{reader.name}: has no array {key!r} for the {role}; it has {listed}")
     if key is not None:

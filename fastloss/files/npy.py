@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from typing import IO
 
@@ -14,13 +13,12 @@ from numpy.lib import format as npy_format
 
 from ..failure import Failure
 from .mapping import MappedReader, Place
-from .reader import Array, Piece, facts
+from .reader import Array, Piece, facts, reading
 
 __all__ = ["open_npy", "open_npz"]
 
 _ZIP = b"PK\x03\x04"
 _LOCAL_HEADER = 30  # bytes of it before the member's name
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error)
 
 
 def open_npy(name: str) -> MappedReader:
@@ -35,8 +33,8 @@ def open_npy(name: str) -> MappedReader:
 def open_npz(name: str) -> NpzReader:
     """Open an .npz file; its arrays have their members' names without .npy."""
     places, packed = {}, {}
-    try:
-        with open(name, "rb") as file, zipfile.ZipFile(file) as archive:
+    with open(name, "rb") as file, reading(f"{name}: not an .npz archive"):
+        with zipfile.ZipFile(file) as archive:
             for info in archive.infolist():
                 if not info.filename.endswith(".npy"):
                     continue
@@ -49,9 +47,7 @@ def open_npz(name: str) -> NpzReader:
                     places[key] = place._replace(offset=place.offset + info.header_offset + skip)
                 else:
                     packed[key] = (info, place)
-    except _DAMAGED as error:
-        raise Failure(f"{name}: not an .npz archive: {error}") from None
-    return NpzReader(name, places, packed)
+        return NpzReader(name, places, packed)
 
 
 class NpzReader(MappedReader):
@@ -70,15 +66,13 @@ class NpzReader(MappedReader):
         info, place = self._packed[key]
         if place.fortran and len(place.shape) > 1:
             raise Failure(f"{self.name}: {key} is compressed and in Fortran order; save it in C order, or uncompressed")
-        try:
-            with zipfile.ZipFile(self.name) as archive, archive.open(info) as member:
-                member.seek(place.offset + first * place.dtype.itemsize * math.prod(place.shape[1:]))
-                for start in range(first, place.shape[0], rows):
-                    values = np.empty((min(rows, place.shape[0] - start), *place.shape[1:]), place.dtype)
-                    _fill(member, values)
-                    yield Piece(values)
-        except _DAMAGED as error:
-            raise Failure(f"{self.name}: {key} is damaged: {error}") from None
+        damaged = reading(f"{self.name}: {key} is damaged")
+        with damaged, zipfile.ZipFile(self.name) as archive, archive.open(info) as member:
+            member.seek(place.offset + first * place.dtype.itemsize * math.prod(place.shape[1:]))
+            for start in range(first, place.shape[0], rows):
+                values = np.empty((min(rows, place.shape[0] - start), *place.shape[1:]), place.dtype)
+                _fill(member, values)
+                yield Piece(values)
 
 
 def _fill(file: IO[bytes], values: Array) -> None:
@@ -92,22 +86,12 @@ def _fill(file: IO[bytes], values: Array) -> None:
 
 def _place(file: IO[bytes], name: str) -> Place:
     """Read the header in front of an array."""
-    try:
+    with reading(f"{name}: not an array that can be mapped"):
         version = npy_format.read_magic(file)
         read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
         shape, fortran, dtype = read_header(file)
-        offset = file.tell()
-    except _DAMAGED:
-        raise
-    except Exception as error:  # a damaged header fails anywhere in NumPy's parser, down to the tokenizer
-        reason = str(error).partition("\n")[0]
-        raise Failure(f"{name}: not an array NumPy can map: {reason}") from None
-    return _checked(Place(offset, dtype, shape, fortran), name)
-
-
-def _checked(place: Place, name: str) -> Place:
-    if place.dtype.hasobject:
-        raise Failure(f"{name}: not an array NumPy can map: it holds Python objects")
-    if any(length < 0 for length in place.shape):
-        raise Failure(f"{name}: not an array NumPy can map: its shape is {place.shape}")
-    return place
+        if dtype.hasobject:
+            raise ValueError("it holds Python objects")
+        if any(length < 0 for length in shape):
+            raise ValueError(f"its shape is {shape}")
+        return Place(file.tell(), dtype, shape, fortran)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..failure import Failure
 from .columns import facts_of, to_piece
-from .reader import Piece, Reader
+from .reader import Piece, Reader, reading
 
 __all__ = ["ParquetReader", "open_parquet"]
 
@@ -22,14 +21,14 @@ _SAMPLE = 16  # rows
 
 def open_parquet(name: str) -> ParquetReader:
     """Open a file; its arrays are the columns."""
-    try:
+    os.stat(name)
+    with reading(f"{name}: not a Parquet file"):
         file = _open(name)
-        columns = lambda key: (batch.column(0) for batch in file.iter_batches(_SAMPLE, columns=[key]))  # noqa: E731
+
+        def columns(key: str) -> Iterator[Any]:
+            return (batch.column(0) for batch in file.iter_batches(_SAMPLE, columns=[key]))
+
         return ParquetReader(name, facts_of(file.schema_arrow, columns, file.metadata.num_rows))
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise Failure(f"{name}: not a Parquet file: {error}") from None
 
 
 class ParquetReader(Reader):
@@ -45,14 +44,12 @@ class ParquetReader(Reader):
             start, skipped = start + lengths[skipped], skipped + 1
         step = min(rows, max(1, _DECODED // max(1, facts.dtype.itemsize * math.prod(facts.shape))))
         groups = list(range(skipped, len(lengths)))
-        try:
+        with reading(f"{self.name}: {key} is damaged"):
             for batch in file.iter_batches(step, row_groups=groups, columns=[key]):
                 column = batch.column(0)[max(first - start, 0) :]
                 if len(column):
                     yield to_piece(column, f"{self.name}: {key}", facts, start + len(batch) - len(column))
                 start += len(batch)
-        except (pa.ArrowException, OSError) as error:
-            raise Failure(f"{self.name}: {key} is damaged after row {start}: {error}") from None
 
 
 def _open(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -9,7 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Facts", "Piece", "Reader", "facts"]
+from ..failure import Failure
+
+__all__ = ["Array", "Facts", "Piece", "Reader", "facts", "reading"]
 
 Array = NDArray[Any]
 
@@ -60,6 +63,20 @@ class Reader(ABC):
 
         Where several arrays are read side by side, all are asked for before the first piece of any is taken.
         """
+
+
+@contextlib.contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Say in one line that a file is not `what`; a library raises errors of many types where bytes are damaged."""
+    try:
+        yield
+    except Failure:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # the system's own
+        reason = str(error).partition("\n")[0]
+        raise Failure(f"{what}: {reason or type(error).__name__}") from None
 
 
 def facts(shape: Sequence[int], dtype: np.dtype[Any]) -> Facts:

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import zarr
 
-from ..failure import Failure
-from .reader import Piece, Reader, facts
+from .reader import Piece, Reader, facts, reading
 
 __all__ = ["ZarrReader", "open_zarr"]
 
 
 def open_zarr(name: str) -> ZarrReader:
     """Open an array, which is then called "", or a group of arrays."""
-    try:
+    os.stat(name)
+    with reading(f"{name}: not a zarr array or group"):
         found = zarr.open(name, mode="r")
         arrays = {"": found} if isinstance(found, zarr.Array) else dict(found.arrays())
         return ZarrReader(name, {key: array for key, array in arrays.items() if array.shape})
-    except OSError:
-        raise
-    except Exception as error:  # zarr says what is wrong with metadata in errors of many types
-        raise Failure(f"{name}: not a zarr array or group: {error}") from None
 
 
 class ZarrReader(Reader):
@@ -39,9 +36,7 @@ class ZarrReader(Reader):
         chunk = array.chunks[0]
         step = max(rows // chunk, 1) * chunk
         for start in range(first - first % step, array.shape[0], step):
-            try:
+            with reading(f"{self.name}: {key} is damaged after row {start}"):
                 values = np.asarray(array[start : start + step])
-            except Exception as error:  # whatever the codec raises
-                raise Failure(f"{self.name}: {key} is damaged after row {start}: {error}") from None
             for at in range(max(first, start), start + len(values), rows):
                 yield Piece(values[at - start : at - start + rows])
