@@ -150,7 +150,7 @@ def cut(name, to, open_it):
 
 
 def packed_then(change):
-    np.savez_compressed("a.npz", logits=np.random.default_rng(0).normal(size=(50, 7)), labels=np.zeros(50, int))
+    np.savez_compressed("a.npz", logits=np.random.default_rng(0).normal(size=(5000, 7)), labels=np.zeros(5000, int))
     content = bytearray(Path("a.npz").read_bytes())
     change(content)
     Path("a.npz").write_bytes(content)
@@ -174,12 +174,18 @@ REFUSED = {
     "which array": (lambda: archive(a=F, b=F), "a.npz: which of its arrays are the logits? It has 'a', 'b'"),
     "which targets": (lambda: archive(logits=F, b=I, c=I), "which of its arrays are the targets? It has 'b', 'c'"),
     "no such key": (lambda: (archive(logits=F, t=I), Dataset(Spec("a.npz", "q"))), "a.npz: has no array 'q'"),
-    "no arrays": (lambda: archive(), "It has nothing that can be"),
-    "one number": (lambda: pair(np.float32(1), I), "x.npy: which of its arrays are the logits?"),
-    "zip as npy": (lambda: (archive(a=F), os.rename("a.npz", "x.npy"), Dataset(Spec("x.npy"))), "x.npy: a zip archive"),
+    "no arrays": (lambda: archive(), "a.npz: has no array that could be the logits"),
+    "one number": (lambda: pair(np.float32(1), I), "x.npy: has no array that could be the logits"),
+    "zip as npy": (
+        lambda: (archive(a=F, labels=I), os.rename("a.npz", "x.npy"), Dataset(Spec("x.npy"))),
+        "x.npy: a zip archive",
+    ),
     "npy as npz": (lambda: (pair(F, I), os.rename("x.npy", "x.npz"), Dataset(Spec("x.npz"))), "x.npz: not an .npz"),
     "npz cut": (lambda: (archive(logits=F, t=I), cut("a.npz", -9, lambda: Dataset(Spec("a.npz")))), "not an .npz"),
-    "npz damaged": (lambda: packed_then(lambda all: all.__setitem__(slice(300, 310), bytes(10))), "logits is damaged"),
+    "npz damaged": (
+        lambda: packed_then(lambda all: all.__setitem__(slice(200_000, 200_010), bytes(10))),
+        "logits is damaged",
+    ),
     "npz in Fortran order": (
         lambda: (np.savez_compressed("a.npz", logits=np.asfortranarray(F), t=I), Dataset(Spec("a.npz"))),
         "logits is compressed and in Fortran order",
@@ -191,8 +197,8 @@ REFUSED = {
         "targets of shape (3, 4); the logits need (3, 2)",
     ),
     "groups": (
-        lambda: (pair(F, I), Dataset(Spec("x.npy"), Spec("t.npy"), {"groups": Spec("x.npy")})),
-        "x.npy: groups of shape (3, 7); the logits need (3,)",
+        lambda: (pair(F, I), np.save("g.npy", I[:2]), Dataset(Spec("x.npy"), Spec("t.npy"), {"groups": Spec("g.npy")})),
+        "g.npy: groups of shape (2,); the logits need (3,)",
     ),
     "dtype": (lambda: pair(F, I, dtype="float64"), "x.npy: dtype float32 is not float64"),
     "shards' classes": (
