@@ -7,6 +7,9 @@ import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
+from ..arrays import Array
 from . import binary, regression, rowdata, tokens
 from .part import Figures, Part, Plain, Rows
 from .state import Record
@@ -150,6 +153,7 @@ class Evaluation:
         sequences: Any = None,
         bytes: Any = None,
         positions: Any = None,
+        losses: Array | None = None,
     ) -> None:
         """Add a batch.
 
@@ -171,6 +175,8 @@ class Evaluation:
             With the option `worst`: what the rows are called, in the shape of `labels`; or what the first is called
             where the others follow it. By default rows are numbered as they come, from 0: shards that are evaluated
             apart need positions of their own.
+        losses : ndarray of float, optional
+            Array to write each row's loss into, in the shape of `labels`; NaN where a row is not evaluated.
 
         Raises
         ------
@@ -196,6 +202,8 @@ class Evaluation:
         batch = TASKS[self.task].read(self._settings, logits, labels, axis, self._fields())
         if self._classes not in (None, batch.classes):
             raise ValueError(f"Evaluation: logits have {batch.classes} classes, those before had {self._classes}")
+        if losses is not None and losses.shape != batch.shape:
+            raise ValueError(f"Evaluation: losses must have the shape of the labels, {batch.shape}, has {losses.shape}")
         if positions is None and "worst" in self._options:
             given["positions"] = self._plain.count + self._plain.ignored
         extra = rowdata.columns(given, batch.shape)
@@ -204,6 +212,10 @@ class Evaluation:
         for fields, kept in batch.blocks():
             size = len(next(iter(fields.values())))
             fields.update({name: values[first : first + size] for name, values in extra.items()})
+            if losses is not None:
+                losses.flat[first : first + size] = (
+                    fields["loss"] if kept is None else np.where(kept, fields["loss"], np.nan)
+                )
             first += size
             rows = Rows(fields, kept, batch.classes)
             for part in seen.values():

@@ -39,7 +39,14 @@ class Moments:
 
     def deviations(self, count: int) -> int:
         """Return `count` times UNIT squared times the sum of the squared deviations from the mean."""
-        return self.square.total * UNIT * count - self.value.total**2
+        # Squares that are too small for float64 are missing in their sum.
+        return max(0, self.square.total * UNIT * count - self.value.total**2)
+
+    def standard_error(self, count: int) -> float:
+        """Return that of the mean of `count` finite values; NaN of fewer than two."""
+        if count < 2:
+            return math.nan
+        return math.sqrt(divide(self.deviations(count), UNIT * UNIT * count * count * (count - 1)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state."""
@@ -93,10 +100,7 @@ class StandardError(Part):
         value, square = self._moments.value, self._moments.square
         if (value.nonfinite or square.nonfinite) and not finite:
             return math.nan if value.nonfinite else math.inf
-        count -= value.nonfinite
-        if count < 2:
-            return math.nan
-        return math.sqrt(divide(self._moments.deviations(count), UNIT * UNIT * count * count * (count - 1)))
+        return self._moments.standard_error(count - value.nonfinite)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state."""
