@@ -56,7 +56,7 @@ class Lane:
                     f"{reader.name}: {role} of dtype {facts.dtype} and shape {_shape(facts)}; "
                     f"{readers[0].name} has {first.dtype} and {_shape(first)}"
                 )
-        self.dtype = first.dtype if dtype is None else dtype
+        self._view, self.dtype = dtype, first.dtype if dtype is None else dtype
         self.lead = first.shape[: len(first.shape) - inner]
         self.row = first.shape[len(first.shape) - inner :]
         self.repeat = 1
@@ -113,8 +113,8 @@ class Lane:
                 part = values[at : at + rows]
                 if piece.ready is not None:
                     piece.ready(part)
-                if self.dtype != part.dtype:
-                    part = part.view(self.dtype)
+                if self._view is not None:
+                    part = part.view(self._view)
                 if not part.dtype.isnative:
                     part = part.astype(part.dtype.newbyteorder("="))
                 yield Piece(part, None if valid is None else valid[at : at + rows])
