@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-__all__ = ["UNIT", "ExactSum", "divide"]
+from . import _core, arrays
+from .arrays import Array
+from .threads import get_num_threads, wanted
 
-_UNIT_BITS = 1126
+__all__ = ["UNIT", "ExactSum", "divide", "lengths", "pieces", "tally"]
+
+_UNIT_BITS = 1074
 UNIT = 1 << _UNIT_BITS
-"""What :attr:`ExactSum.total` counts is the inverse of this."""
-# So many integers of up to _BITS bits add up exactly in float64, and stay in cache.
-_CHUNK = 1 << 13
-_BITS = 53 - 13
+"""What :attr:`ExactSum.total` counts is the inverse of this, which divides every float64."""
 _STATE = {"sum": str, "nan": int, "inf": int, "minus_inf": int}
 _SUM = re.compile(r"(-?)0x([1-9a-f][0-9a-f]*)p([+-]?[0-9]{1,5})|0")
+_HIGHEST = 4096
+"""Bits of a sum in a state: a float64 and as many of them as there may ever be."""
+_DIGITS = 4 * _core.SUM_DIGITS
+_PIECE = 1 << 14
+_NO_BOUNDS = np.empty(0, np.int64)
 
 
 class ExactSum:
@@ -40,28 +47,18 @@ class ExactSum:
 
     __slots__ = ("inf", "minus_inf", "nan", "total")
 
-    def __init__(self) -> None:
-        self.total = 0
-        self.nan = self.inf = self.minus_inf = 0
+    def __init__(self, total: int = 0, nan: int = 0, inf: int = 0, minus_inf: int = 0) -> None:
+        self.total, self.nan, self.inf, self.minus_inf = total, nan, inf, minus_inf
 
     @property
     def nonfinite(self) -> int:
         """How many of the values were infinite or NaN."""
         return self.nan + self.inf + self.minus_inf
 
-    def add(self, values: NDArray[np.floating]) -> None:
+    def add(self, values: Array) -> None:
         """Add every element of a float32 or float64 array."""
-        values = values.reshape(-1)
-        finite = np.isfinite(values)
-        if not finite.all():
-            odd = values[~finite]
-            self.nan += int(np.isnan(odd).sum())
-            self.inf += int((odd > 0).sum())
-            self.minus_inf += int((odd < 0).sum())
-            values = values[finite]
-        with np.errstate(under="ignore"):
-            for start in range(0, values.size, _CHUNK):
-                self.total += _sum_finite(values[start : start + _CHUNK])
+        for each in tally([values], pieces(values.size))[0]:
+            self.merge(each[0])
 
     def merge(self, other: ExactSum) -> None:
         """Add the sum held by another."""
@@ -110,12 +107,56 @@ class ExactSum:
                 raise ValueError(f"{name} cannot be {state[name]!r:.40}")
         found = _SUM.fullmatch(state["sum"])
         shift = _UNIT_BITS + int(found[3]) if found and found[3] else 0
-        if not found or shift < 0 or shift > 4096:
+        digits = 4 * len(found[2]) if found and found[2] else 0
+        if not found or shift < 0 or shift + digits > _HIGHEST:
             raise ValueError(f"sum cannot be {state['sum']!r:.40}")
-        made = cls()
-        made.total = (int(found[2], 16) << shift) * (-1 if found[1] else 1) if found[2] else 0
-        made.nan, made.inf, made.minus_inf = state["nan"], state["inf"], state["minus_inf"]
-        return made
+        total = (int(found[2], 16) << shift) * (-1 if found[1] else 1) if found[2] else 0
+        return cls(total, state["nan"], state["inf"], state["minus_inf"])
+
+
+def pieces(count: int) -> Array:
+    """Where segments begin that threads may share, and the end: of values that have one sum, in whichever pieces."""
+    shares = max(1, min(get_num_threads(), count // _PIECE))
+    return np.array([count * i // shares for i in range(shares + 1)], np.int64)
+
+
+def lengths(first: Array) -> list[int]:
+    """Of segments."""
+    places = first.tolist()
+    return [end - start for start, end in itertools.pairwise(places)]
+
+
+def tally(
+    values: Sequence[Array], first: Array, rank: Array | None = None, bounds: Array = _NO_BOUNDS
+) -> tuple[list[list[ExactSum]], Array]:
+    """Exact sums of arrays by segments of their elements, and how many ranks are below each bound.
+
+    Parameters
+    ----------
+    values : sequence of ndarray
+        At most four, float32 or float64 all of them, of one length.
+    first : ndarray of int64
+        Where each segment begins, and the end of the last.
+    rank : ndarray of int64, optional
+        Of the same length.
+    bounds : ndarray of int64
+        What ranks are compared with.
+
+    Returns
+    -------
+    list of list of ExactSum, ndarray
+        Of each segment the sum of every array; and (segments, bounds) counts.
+    """
+    double = values[0].dtype == np.float64
+    taken = tuple(arrays.contiguous(each.reshape(-1), double) for each in values)
+    found, within = _core.tally(double, taken, rank, bounds, first, wanted())
+    return [[_sum_of(each) for each in of_arrays] for of_arrays in found], within
+
+
+def _sum_of(found: Array) -> ExactSum:
+    """From the bytes of an fl_sum."""
+    digits = found[:_DIGITS].view(np.uint32).astype("<u4", copy=False)
+    return ExactSum(int.from_bytes(digits.tobytes(), "little", signed=True), *found[_DIGITS:].view(np.int64).tolist())
 
 
 def divide(numerator: int, denominator: int) -> float:
@@ -126,15 +167,3 @@ def divide(numerator: int, denominator: int) -> float:
         return numerator / denominator
     except OverflowError:
         return math.copysign(math.inf, numerator)
-
-
-def _sum_finite(values: NDArray[np.floating]) -> int:
-    """Cut integers of `_BITS` bits off the values, from the top down, until nothing is left."""
-    rest = values.astype(np.float64)
-    total = 0
-    while largest := float(np.abs(rest).max()):
-        unit = math.frexp(largest)[1] - _BITS
-        cut = np.trunc(np.ldexp(rest, -unit))
-        total += int(cut.sum()) << (unit + _UNIT_BITS)
-        rest -= np.ldexp(cut, unit)
-    return total

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ..arrays import Array
-from . import rowdata, tokens
+from . import binary, regression, rowdata, tokens
 from .part import Figures, Part, Plain, Rows
 from .state import Record
-from .task import Task
+from .task import Settings, Task
 from .texts import Bytes
 
 __all__ = ["Evaluation"]
 
 _FORMAT = "fastloss.Evaluation"
 _VERSION = 1
-TASKS: dict[str, Task] = {task.name: task for task in (tokens.TASK,)}
+TASKS: dict[str, Task] = {task.name: task for task in (tokens.TASK, binary.TASK, regression.TASK)}
 
 
 class Evaluation:
@@ -89,6 +90,9 @@ class Evaluation:
         ranks: bool = False,
         bytes: bool = False,
         sequences: bool = False,
+        calibration: int = 0,
+        brier: bool = False,
+        quantiles: float | tuple[float, ...] = (),
         worst: int = 0,
         groups: bool = False,
     ) -> None:
@@ -101,6 +105,9 @@ class Evaluation:
             "ranks": ranks,
             "bytes": bytes,
             "sequences": sequences,
+            "calibration": calibration,
+            "brier": brier,
+            "quantiles": quantiles,
             "worst": worst,
             "groups": groups,
         }
@@ -123,13 +130,9 @@ class Evaluation:
         self._parts = self._new_parts()
 
     def _new_parts(self) -> dict[str, Part]:
-        task = TASKS[self.task]
-
-        def plain() -> Plain:
-            return task.plain(self._settings)
-
-        chosen = {part.name: part(self._options[part.name], plain) for part in task.parts if part.name in self._options}
-        return {"plain": plain(), **chosen}
+        plain = functools.partial(_plain, self.task, self._settings)
+        chosen = [part for part in TASKS[self.task].parts if part.name in self._options]
+        return {"plain": plain(), **{part.name: part(self._options[part.name], plain) for part in chosen}}
 
     def _fields(self) -> frozenset[str]:
         return frozenset(field for part in self._parts.values() for field in part.fields)
@@ -201,7 +204,9 @@ class Evaluation:
             raise ValueError(f"Evaluation: logits have {batch.classes} classes, those before had {self._classes}")
         if losses is not None and losses.shape != batch.shape:
             raise ValueError(f"Evaluation: losses must have the shape of the labels, {batch.shape}, has {losses.shape}")
-        extra = rowdata.columns(given, batch.shape, self._plain.count + self._plain.ignored)
+        if positions is None and "worst" in self._options:
+            given["positions"] = self._plain.count + self._plain.ignored
+        extra = rowdata.columns(given, batch.shape)
         seen = self._new_parts()
         first = 0
         for fields, kept in batch.blocks():
@@ -380,6 +385,10 @@ class Evaluation:
         self._classes = classes if self._classes is None else self._classes
         for name, part in self._parts.items():
             part.merge(parts[name])
+
+
+def _plain(task: str, settings: Settings) -> Plain:
+    return TASKS[task].plain(settings, functools.partial(_plain, task, settings))
 
 
 def _jsonable(option: Any) -> Any:

@@ -27,8 +27,11 @@ class Groups(Part):
 
     def update(self, rows: Rows) -> None:
         """Add rows."""
-        for key, part in rows.by("groups"):
-            self._group(key).update(part)
+        keys, first, ordered = rows.by("groups")
+        for key, part in zip(keys, self.plain().segments(ordered, first), strict=True):
+            self._group(key).merge(part)
+        for key, count in rows.left_by("groups").items():
+            self._group(key).ignored += count
 
     def merge(self, other: Groups) -> None:
         """Add what another has seen."""

@@ -39,7 +39,8 @@ class Moments:
 
     def deviations(self, count: int) -> int:
         """Return `count` times UNIT squared times the sum of the squared deviations from the mean."""
-        return self.square.total * UNIT * count - self.value.total**2
+        # Squares that are too small for float64 are missing in their sum.
+        return max(0, self.square.total * UNIT * count - self.value.total**2)
 
     def standard_error(self, count: int) -> float:
         """Return that of the mean of `count` finite values; NaN of fewer than two."""

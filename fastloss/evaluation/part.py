@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Callable, Iterator
@@ -49,35 +50,29 @@ class Rows:
     def __contains__(self, name: str) -> bool:
         return name in self.fields
 
-    def by(self, name: str) -> Iterator[tuple[Any, Rows]]:
-        """Split by the values of a field: each value with the rows that have it."""
-        keys, first, counts, order = _sorted(self.fields[name])
-        values = {field: each if order is None else each[order] for field, each in self.fields.items()}
-        left = self.left.get(name)
-        missing = dict(zip(*_counted(left), strict=True)) if left is not None and len(left) else {}
-        for key, start, count in zip(keys, first, counts, strict=True):
-            rows = Rows({field: each[start : start + count] for field, each in values.items()}, None, self.classes)
-            rows.ignored = missing.pop(key, 0)
-            yield key, rows
-        for key, count in missing.items():
-            rows = Rows({field: each[:0] for field, each in values.items()}, None, self.classes)
-            rows.ignored = count
-            yield key, rows
+    def slice(self, first: int, last: int) -> Rows:
+        """Some of the rows evaluated, one after the other."""
+        return Rows({name: values[first:last] for name, values in self.fields.items()}, None, self.classes)
+
+    def by(self, name: str) -> tuple[list[Any], Array, Rows]:
+        """The distinct values of a field, where the rows of each begin and the end, and the rows in that order."""
+        keys = self.fields[name]
+        rows = self.slice(0, self.count)
+        if self.count > 1 and not (keys[1:] >= keys[:-1]).all():
+            order = np.argsort(keys, kind="stable")
+            rows.fields = {field: values[order] for field, values in self.fields.items()}
+        found, first = np.unique(rows[name], return_index=True)
+        return found.tolist(), np.append(first, self.count), rows
+
+    def left_by(self, name: str) -> dict[Any, int]:
+        """How many ignored rows have each value of a field."""
+        if name not in self.left:
+            return {}
+        found, counts = np.unique(self.left[name], return_counts=True)
+        return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
 
 _KEPT_OF_IGNORED = ("groups",)
-
-
-def _sorted(keys: Array) -> tuple[list[Any], list[int], list[int], Array | None]:
-    """The distinct keys, where each begins and how often it occurs, once rows are put in the given order."""
-    order = None if len(keys) < 2 or (keys[1:] >= keys[:-1]).all() else np.argsort(keys, kind="stable")
-    found, first, counts = np.unique(keys if order is None else keys[order], return_index=True, return_counts=True)
-    return found.tolist(), first.tolist(), counts.tolist(), order
-
-
-def _counted(keys: Array) -> tuple[list[Any], list[int]]:
-    found, counts = np.unique(keys, return_counts=True)
-    return found.tolist(), counts.tolist()
 
 
 class Part:
@@ -139,11 +134,27 @@ class Plain(Part):
     name = "plain"
     count: int
     ignored: int
-    nonfinite: int
+
+    @property
+    def nonfinite(self) -> int:
+        """How many losses are infinite or NaN."""
+        raise NotImplementedError
+
+    @property
+    def missing(self) -> int:
+        """How many losses are NaN."""
+        raise NotImplementedError
 
     def loss(self, finite: bool) -> float:
         """Return the mean loss."""
         raise NotImplementedError
+
+    def segments(self, rows: Rows, first: Array) -> Iterator[Plain]:
+        """A part for each segment of rows, that has seen nothing else; `first` says where they begin, and the end."""
+        for start, end in itertools.pairwise(first.tolist()):
+            made = self.plain()
+            made.update(rows.slice(start, end))
+            yield made
 
 
 def exp(value: float) -> float:

@@ -15,7 +15,7 @@ __all__ = ["columns"]
 _KEYS = ("groups", "sequences")
 
 
-def columns(given: Mapping[str, Any], shape: tuple[int, ...], seen: int) -> dict[str, Array]:
+def columns(given: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Array]:
     """One flat array for everything that is given, by the name of the field.
 
     Parameters
@@ -24,8 +24,6 @@ def columns(given: Mapping[str, Any], shape: tuple[int, ...], seen: int) -> dict
         ``groups``, ``sequences``, ``bytes`` and ``positions``, None where they are not.
     shape : tuple of int
         Of the rows.
-    seen : int
-        How many rows came before: where positions go on that are not given.
     """
     size = int(np.prod(shape, dtype=np.int64))
     made = {name: _keys(given[name], name, shape, size) for name in _KEYS if given[name] is not None}
@@ -34,10 +32,12 @@ def columns(given: Mapping[str, Any], shape: tuple[int, ...], seen: int) -> dict
         if size and made["bytes"].min() < 0:
             raise ValueError(f"Evaluation: bytes must not be negative, has {made['bytes'].min()}")
     positions = given["positions"]
-    if positions is None or isinstance(positions, (int, np.integer)):
-        first = seen if positions is None else int(positions)
+    if isinstance(positions, (int, np.integer)):
+        first = int(positions)
+        if not -(2**63) <= first <= 2**63 - size:
+            raise ValueError(f"Evaluation: positions from {first} on are no int64 numbers")
         made["positions"] = np.arange(first, first + size, dtype=np.int64)
-    else:
+    elif positions is not None:
         made["positions"] = _whole(positions, "positions", shape)
     return made
 

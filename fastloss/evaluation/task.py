@@ -17,9 +17,13 @@ Settings = Mapping[str, Any]
 class Batch(Protocol):
     """A batch whose shapes have been checked, and that has not been read."""
 
-    shape: tuple[int, ...]
-    """Of the labels."""
-    classes: int | None
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the labels."""
+
+    @property
+    def classes(self) -> int | None:
+        """How many there are, where rows are over classes."""
 
     def blocks(self) -> Iterator[tuple[dict[str, Array], Array | None]]:
         """What is asked of each row, a block of rows at a time in C order, and which rows are evaluated."""
@@ -33,6 +37,7 @@ class Task(NamedTuple):
     """Checks an evaluation's settings."""
     read: Callable[[Settings, Any, Any, int, frozenset[str]], Batch]
     """From settings, predictions, labels, the class axis and the fields that are asked for."""
-    plain: Callable[[Settings], Plain]
+    plain: Callable[[Settings, Callable[[], Plain]], Plain]
+    """Of settings; and what makes another."""
     parts: tuple[type[Part], ...]
     """Those of its options, in the order of their figures."""

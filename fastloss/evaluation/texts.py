@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ..exactsum import ExactSum
+from ..exactsum import ExactSum, lengths, tally
 from .part import Figures, Part, Plain, Rows, exp, is_key, key_order
 from .state import Record
 
@@ -63,11 +63,10 @@ class Sequences(Part):
 
     def update(self, rows: Rows) -> None:
         """Add rows."""
-        for key, part in rows.by("sequences"):
-            if part.count:
-                total = ExactSum()
-                total.add(part["loss"])
-                self._add(key, total, part.count)
+        keys, first, ordered = rows.by("sequences")
+        sums, _ = tally([ordered["loss"]], first)
+        for key, [total], count in zip(keys, sums, lengths(first), strict=True):
+            self._add(key, total, count)
 
     def merge(self, other: Sequences) -> None:
         """Add what another has seen."""

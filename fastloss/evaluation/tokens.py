@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from .. import arrays
 from ..arrays import Array
-from ..exactsum import ExactSum
+from ..exactsum import ExactSum, lengths, pieces, tally
 from ..run import Rowwise
 from ..threads import get_num_threads
+from .calibration import Brier, Calibration
 from .groups import Groups
 from .moments import StandardError
 from .part import Figures, Plain, Rows, exp
@@ -27,6 +28,8 @@ __all__ = ["TASK", "Tokens"]
 
 _BLOCK_ROWS = 1 << 16
 _BLOCK_ELEMENTS = 1 << 18
+_FIELDS = ("loss", "entropy", "confidence", "brier")
+"""What the kernels tell of each row beside the rank, in their order; the last only one of them."""
 
 
 class Tokens(Plain):
@@ -34,7 +37,8 @@ class Tokens(Plain):
 
     fields = ("loss", "entropy", "rank")
 
-    def __init__(self, top_k: tuple[int, ...]) -> None:
+    def __init__(self, top_k: tuple[int, ...], plain: Callable[[], Plain]) -> None:
+        super().__init__(top_k, plain)
         self.top_k = top_k
         self._loss, self._entropy = ExactSum(), ExactSum()
         self.count = self.ignored = 0
@@ -42,14 +46,20 @@ class Tokens(Plain):
 
     def update(self, rows: Rows) -> None:
         """Add rows."""
-        rank = rows["rank"]
-        self._loss.add(rows["loss"])
-        self._entropy.add(rows["entropy"])
-        self.count += rows.count
+        for part in self.segments(rows, pieces(rows.count)):
+            self.merge(part)
         self.ignored += rows.ignored
+
+    def segments(self, rows: Rows, first: Array) -> Iterator[Tokens]:
+        """A part for each segment of rows, that has seen nothing else."""
         assert rows.classes is not None
-        for i, bound in enumerate((1, *self.top_k)):  # a row with a NaN has a rank beyond the last class
-            self._within[i] += int(np.count_nonzero(rank < min(bound, rows.classes)))
+        # A row with a NaN has a rank beyond the last class.
+        bounds = np.array([min(k, rows.classes) for k in (1, *self.top_k)], np.int64)
+        sums, within = tally([rows["loss"], rows["entropy"]], first, rows["rank"], bounds)
+        for (loss, entropy), count, hits in zip(sums, lengths(first), within.tolist(), strict=True):
+            made = Tokens(self.top_k, self.plain)
+            made._loss, made._entropy, made.count, made._within = loss, entropy, count, hits
+            yield made
 
     def merge(self, other: Tokens) -> None:
         """Add what another has seen."""
@@ -64,9 +74,14 @@ class Tokens(Plain):
         return self._loss.mean(self.count, finite=finite)
 
     @property
-    def nonfinite(self) -> int:  # type: ignore[override]
+    def nonfinite(self) -> int:
         """How many losses are infinite or NaN."""
         return self._loss.nonfinite
+
+    @property
+    def missing(self) -> int:
+        """How many losses are NaN."""
+        return self._loss.nan
 
     def compute(self, plain: Plain, finite: bool) -> Figures:
         """Return the figures."""
@@ -111,46 +126,54 @@ class Reader(Rowwise):
         The class axis.
     ignore_index : int
         The label of rows that are left out.
+    fields : set of str
+        What is asked of each row.
     """
 
-    __slots__ = ("shape",)
-    shape: tuple[int, ...]
+    __slots__ = ("asks_correct", "names", "shape")
 
-    def __init__(self, logits: Any, labels: Any, axis: int, ignore_index: int) -> None:
-        super().__init__(
-            "Evaluation", "score", logits, axis, reduction="none", label=labels, ignore_index=ignore_index
-        )  # fmt: skip
+    def __init__(self, logits: Any, labels: Any, axis: int, ignore_index: int, fields: frozenset[str]) -> None:
+        self.asks_correct = "correct" in fields
+        self.names = _FIELDS if "brier" in fields else _FIELDS[:-1]
+        kernel = "score_outcome_brier" if "brier" in fields else "score_outcome"
+        super().__init__("Evaluation", kernel, logits, axis, reduction="none", label=labels, ignore_index=ignore_index)
         assert self.label is not None
-        self.shape = self.label.shape
+        self.shape: tuple[int, ...] = self.label.shape
         self.input, self.axis = np.moveaxis(self.input, self.axis, -1), self.input.ndim - 1
         if self.input.flags.c_contiguous:
             self.input, self.label, self.axis = self.input.reshape(-1, self.classes), self.label.reshape(-1), 1
+        elif self.input.ndim == 1:
+            self.input, self.label, self.axis = self.input[np.newaxis], self.label.reshape(1), 1
 
     def blocks(self) -> Iterator[tuple[dict[str, Array], Array | None]]:
-        """The fields of the rows, a block of them at a time, in C order, and which rows are evaluated."""
+        """The fields of the rows, a block of them at a time, in C order, and which rows are evaluated.
+
+        What is yielded is overwritten by the next block.
+        """
         logits, labels = self.input, self.label
         assert labels is not None
-        if labels.ndim == 0:
-            logits, labels, self.axis = logits[np.newaxis], labels.reshape(1), 1
         each = math.prod(labels.shape[1:])
         most = max(_BLOCK_ROWS, get_num_threads() * _BLOCK_ELEMENTS // self.classes)
         step = max(1, most // max(1, each))
+        room = min(step, len(labels)) * each
         real = np.float64 if self.double else np.float32
+        rank, found = np.empty(room, np.int64), {name: np.empty(room, real) for name in self.names}
         for first in range(0, len(labels), step):
             self.input, self.label = logits[first : first + step], labels[first : first + step]
-            shape = self.label.shape
-            log_prob, entropy, lse = (np.empty(shape, real) for _ in range(3))
-            rank, prediction = np.empty(shape, np.int64), np.empty(shape, np.int64)
+            size = self.label.size
+            fields = {name: values[:size] for name, values in found.items()}
+            value, *score = fields.values()
+            extra: Any = (rank[:size], None, *score)
             try:
-                self._run(self.code, value=log_prob, extra=(entropy, rank, prediction, lse))
-            except IndexError:
+                _, evaluated = self._run(self.code, value=value, extra=extra)
+            except IndexError:  # which names the label's place in the block
                 self.input, self.label = logits, labels
                 self._run(-1)
                 raise
-            loss = np.negative(log_prob, out=log_prob)
-            fields = {"loss": loss.reshape(-1), "entropy": entropy.reshape(-1), "rank": rank.reshape(-1)}
-            kept = fields["rank"] >= 0
-            yield fields, None if kept.all() else kept
+            fields["rank"] = rank[:size]
+            if self.asks_correct:
+                fields["correct"] = rank[:size] == 0
+            yield fields, None if evaluated == size else fields["rank"] >= 0
 
 
 def _settings(evaluation: Any) -> dict[str, Any]:
@@ -170,13 +193,13 @@ def _several(top_k: int | tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _read(settings: Settings, logits: Any, labels: Any, axis: int, fields: frozenset[str]) -> Reader:
-    return Reader(logits, labels, axis, settings["ignore_index"])
+    return Reader(logits, labels, axis, settings["ignore_index"], fields)
 
 
 TASK = Task(
     "tokens",
     settings=_settings,
     read=_read,
-    plain=lambda settings: Tokens(_several(settings["top_k"])),
-    parts=(StandardError, Ranks, Bytes, Sequences, Worst, Groups),
+    plain=lambda settings, plain: Tokens(_several(settings["top_k"]), plain),
+    parts=(StandardError, Ranks, Bytes, Sequences, Calibration, Brier, Worst, Groups),
 )

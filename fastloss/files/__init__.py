@@ -7,7 +7,7 @@ is in step. What lies in a file as it does in memory is never copied (mapping.py
 
 from __future__ import annotations
 
-from .ahead import ahead
+from ..ahead import ahead
 from .dataset import EXTRAS, Block, Dataset, Spec
 from .formats import SUFFIXES
 from .shards import expand, fingerprint

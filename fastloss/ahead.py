@@ -17,7 +17,7 @@ def ahead(items: Iterable[T]) -> Generator[T, None, None]:
 
     Examples
     --------
-    >>> from fastloss.files import ahead
+    >>> from fastloss.ahead import ahead
     >>> list(ahead(range(3)))
     [0, 1, 2]
     """
