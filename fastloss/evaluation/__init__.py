@@ -7,5 +7,6 @@ asked for; a task (tokens.py, binary.py, regression.py) reads a batch once and h
 from __future__ import annotations
 
 from .evaluation import Evaluation
+from .pipeline import evaluate
 
-__all__ = ["Evaluation"]
+__all__ = ["Evaluation", "evaluate"]

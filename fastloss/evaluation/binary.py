@@ -193,7 +193,7 @@ class Reader:
 
 
 def _settings(evaluation: Any) -> dict[str, Any]:
-    return {"ignore_index": arrays.whole_number(evaluation.ignore_index, "Evaluation", "ignore_index")}
+    return {"ignore_index": evaluation.ignore_index}
 
 
 def _read(settings: Settings, logits: Any, labels: Any, axis: int, fields: frozenset[str]) -> Reader:

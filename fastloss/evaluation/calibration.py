@@ -14,6 +14,7 @@ from .state import Record
 
 __all__ = ["Brier", "Calibration"]
 
+_MOST_BINS = 1 << 16
 _STEPS = 2.0**32
 """Confidences are added up as whole numbers of this; a block's rows give a sum that float64 has."""
 
@@ -36,7 +37,7 @@ class Calibration(Part):
     @classmethod
     def check(cls, option: Any) -> int:
         """Return a number of bins."""
-        return cls.whole(option, 0)
+        return cls.whole(option, 0, _MOST_BINS)
 
     def update(self, rows: Rows) -> None:
         """Add rows. One whose confidence is NaN has no bin."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
+from ..arrays import Array, whole_number
 from . import binary, regression, rowdata, tokens
 from .part import Figures, Part, Plain, Rows
 from .state import Record
@@ -99,7 +99,7 @@ class Evaluation:
         if task not in TASKS:
             raise ValueError(f"Evaluation: task must be one of {', '.join(map(repr, TASKS))}, got {task!r}")
         self.task = task
-        self.ignore_index, self.top_k = ignore_index, top_k
+        self.ignore_index, self.top_k = whole_number(ignore_index, "Evaluation", "ignore_index"), top_k
         asked = {
             "standard_error": standard_error,
             "ranks": ranks,
@@ -123,6 +123,11 @@ class Evaluation:
                 self._options[name] = checked
         self._settings = TASKS[task].settings(self)
         self.reset()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What another like this one is made with: its task, what that depends on, and the options that are on."""
+        return {"task": self.task, **self._settings, **self._options}
 
     def reset(self) -> None:
         """Forget every update."""
@@ -317,8 +322,7 @@ class Evaluation:
         return {
             "format": _FORMAT,
             "version": _VERSION,
-            "task": self.task,
-            "options": {name: _jsonable(option) for name, option in {**self._settings, **self._options}.items()},
+            "options": {name: _jsonable(option) for name, option in self.options.items()},
             "classes": self._classes,
             "parts": {name: part.to_dict() for name, part in self._parts.items()},
         }
@@ -343,9 +347,9 @@ class Evaluation:
         version = record.take("version", int)
         if version != _VERSION:
             record.refuse(f"has version {version}; this fastloss reads version {_VERSION}")
-        task, options = record.take("task", str), record.take("options", dict)
+        options = record.take("options", dict)
         try:
-            made = cls(task=task, **{name: _unjson(option) for name, option in options.items()})
+            made = cls(**{name: _unjson(option) for name, option in options.items()})
         except (TypeError, ValueError) as error:
             record.refuse(f"has options that cannot be: {error}")
         made._classes = record.optional("classes", int)
@@ -361,9 +365,8 @@ class Evaluation:
         return made
 
     def __repr__(self) -> str:
-        task = {} if self.task == "tokens" else {"task": self.task}
-        options = {**task, **self._settings, **self._options}
-        settings = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        options = [(name, value) for name, value in self.options.items() if (name, value) != ("task", "tokens")]
+        settings = ", ".join(f"{name}={value!r}" for name, value in options)
         plain = self._plain
         seen = f"loss {plain.loss(False):.6g} over {plain.count} rows"
         return f"Evaluation({settings}): {seen}, {plain.ignored} ignored"
@@ -373,7 +376,7 @@ class Evaluation:
             other = Evaluation.from_dict(other)
         if not isinstance(other, Evaluation):
             raise TypeError(f"Evaluation: cannot merge {type(other).__name__}")
-        mine, theirs = ({"task": each.task, **each._settings, **each._options} for each in (self, other))
+        mine, theirs = self.options, other.options
         for name in {**mine, **theirs}:
             if mine.get(name) != theirs.get(name):
                 raise ValueError(f"Evaluation: cannot merge {name}={theirs.get(name)} into {name}={mine.get(name)}")

@@ -97,14 +97,14 @@ class Part:
         return bool(option)
 
     @classmethod
-    def whole(cls, option: Any, low: int) -> int:
+    def whole(cls, option: Any, low: int, high: int = 2**63 - 1) -> int:
         """Return an option that is a whole number."""
         try:
             number = operator.index(option)
         except TypeError:
             raise ValueError(f"Evaluation: {cls.name} must be a whole number, got {option!r}") from None
-        if number < low:
-            raise ValueError(f"Evaluation: {cls.name} must be at least {low}, got {option!r}")
+        if not low <= number <= high:
+            raise ValueError(f"Evaluation: {cls.name} must be from {low} to {high}, got {option!r}")
         return number
 
     def update(self, rows: Rows) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import arrays
 from ..arrays import Array
 from ..exactsum import ExactSum, lengths, pieces, tally
 from ..run import Rowwise
@@ -139,19 +138,14 @@ class Reader(Rowwise):
         super().__init__("Evaluation", kernel, logits, axis, reduction="none", label=labels, ignore_index=ignore_index)
         assert self.label is not None
         self.shape: tuple[int, ...] = self.label.shape
-        self.input, self.axis = np.moveaxis(self.input, self.axis, -1), self.input.ndim - 1
-        if self.input.flags.c_contiguous:
-            self.input, self.label, self.axis = self.input.reshape(-1, self.classes), self.label.reshape(-1), 1
-        elif self.input.ndim == 1:
-            self.input, self.label, self.axis = self.input[np.newaxis], self.label.reshape(1), 1
 
     def blocks(self) -> Iterator[tuple[dict[str, Array], Array | None]]:
         """The fields of the rows, a block of them at a time, in C order, and which rows are evaluated.
 
         What is yielded is overwritten by the next block.
         """
-        logits, labels = self.input, self.label
-        assert labels is not None
+        whole = self.input, self.label, self.axis
+        logits, labels = self._rows()
         each = math.prod(labels.shape[1:])
         most = max(_BLOCK_ROWS, get_num_threads() * _BLOCK_ELEMENTS // self.classes)
         step = max(1, most // max(1, each))
@@ -159,25 +153,32 @@ class Reader(Rowwise):
         real = np.float64 if self.double else np.float32
         rank, found = np.empty(room, np.int64), {name: np.empty(room, real) for name in self.names}
         for first in range(0, len(labels), step):
-            self.input, self.label = logits[first : first + step], labels[first : first + step]
-            size = self.label.size
-            fields = {name: values[:size] for name, values in found.items()}
+            block = labels[first : first + step]
+            self.input, self.label, self.axis = logits[first : first + step], block, block.ndim
+            fields = {name: values[: block.size] for name, values in found.items()}
             value, *score = fields.values()
-            extra: Any = (rank[:size], None, *score)
+            extra: Any = (rank[: block.size], None, *score)
             try:
                 _, evaluated = self._run(self.code, value=value, extra=extra)
-            except IndexError:  # which names the label's place in the block
-                self.input, self.label = logits, labels
+            except IndexError:  # it names the label's place in the block
+                self.input, self.label, self.axis = whole
                 self._run(-1)
                 raise
-            fields["rank"] = rank[:size]
+            ranks = fields["rank"] = rank[: block.size]
             if self.asks_correct:
-                fields["correct"] = rank[:size] == 0
-            yield fields, None if evaluated == size else fields["rank"] >= 0
+                fields["correct"] = ranks == 0
+            yield fields, None if evaluated == block.size else ranks >= 0
+
+    def _rows(self) -> tuple[Array, Array]:
+        """The logits with their classes last, and the labels; as rows without further axes where they lie so."""
+        assert self.label is not None
+        logits = np.moveaxis(self.input, self.axis, -1)
+        if logits.ndim == 1 or logits.flags.c_contiguous:
+            return logits.reshape(-1, self.classes), self.label.reshape(-1)
+        return logits, self.label
 
 
 def _settings(evaluation: Any) -> dict[str, Any]:
-    ignore_index = arrays.whole_number(evaluation.ignore_index, "Evaluation", "ignore_index")
     given = evaluation.top_k
     top_k = tuple(operator.index(k) for k in given) if isinstance(given, (tuple, list)) else operator.index(given)
     for k in _several(top_k):
@@ -185,7 +186,7 @@ def _settings(evaluation: Any) -> dict[str, Any]:
             raise ValueError(f"Evaluation: top_k must be at least 1, got {given}")
     if len(set(_several(top_k))) < len(_several(top_k)):
         raise ValueError(f"Evaluation: top_k names a number twice: {given}")
-    return {"ignore_index": ignore_index, "top_k": top_k}
+    return {"ignore_index": evaluation.ignore_index, "top_k": top_k}
 
 
 def _several(top_k: int | tuple[int, ...]) -> tuple[int, ...]:

@@ -67,8 +67,10 @@ class Worst(Part):
             found = [float.fromhex(loss) for loss in losses]
         except (TypeError, ValueError, OverflowError):
             record.refuse("has losses that are no hexadecimal numbers")
-        if len(found) != count or any(float.hex(number) != text for number, text in zip(found, losses, strict=True)):
-            record.refuse(f"has {len(found)} losses, must have {count} hexadecimal numbers")
+        if len(found) != count:
+            record.refuse(f"has {len(found)} losses, must have {count}")
+        if any(float.hex(number) != text for number, text in zip(found, losses, strict=True)):
+            record.refuse("has losses that are no hexadecimal numbers")
         self._losses = np.array(found, np.float64)
         keys = [(not math.isnan(loss), -loss, at) for loss, at in zip(found, self._positions.tolist(), strict=True)]
         if keys != sorted(keys):
