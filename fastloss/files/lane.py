@@ -162,14 +162,16 @@ class Cursor:
         return found
 
 
-def joined(pieces: list[Piece], fill: int) -> Array:
+def joined(pieces: list[Piece], fill: float) -> Array:
     """Return the rows of some pieces as one array, those that are missing filled; without a copy of a single piece."""
     parts = [values if valid is None else _filled(values, valid, fill) for values, valid, _ in pieces]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _filled(values: Array, valid: Array, fill: int) -> Array:
-    filled = values.astype(np.int64) if values.dtype.kind in "iub" else values.copy()
+def _filled(values: Array, valid: Array, fill: float) -> Array:
+    filled = values.copy()
+    if values.dtype.kind in "iub":
+        filled = values.astype(np.int64 if isinstance(fill, int) else np.float64)
     filled[~valid] = fill
     return filled
 
