@@ -384,7 +384,7 @@ def test_pictures_need_matplotlib(files, capsys, monkeypatch):
 def two(files, capsys):
     """Evaluate two models of the same rows: a and b, their losses, figures and states."""
     rng = np.random.default_rng(5)
-    np.save("better.npy", files["logits"] + 2 * np.eye(7)[files["targets"]] * rng.random((40, 6, 1)))
+    np.save("better.npy", files["logits"] + 2 * np.eye(7)[np.maximum(files["targets"], 0)] * rng.random((40, 6, 1)))
     np.save("a.npy", files["logits"].astype(np.float64))
     for name, logits in (("a", "a.npy"), ("b", "better.npy")):
         options = ("--per-token", f"{name}.losses.npy", "--json", f"{name}.json", "--state", f"{name}.state", "--quiet")
