@@ -370,6 +370,15 @@ def test_where_nothing_can_be_written_is_said_first(files, capsys, monkeypatch, 
     assert ".: is a folder" in refused(capsys, *EVALUATE, option, ".")
 
 
+def test_one_thing_goes_to_standard_output(files, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(*EVALUATE, "--json", "-", "--markdown", "-")
+    assert stop.value.code == 2
+    capsys.readouterr()
+    for option in ("--state", "--per-token", "--html"):
+        assert "only --json and --markdown can go to standard output" in refused(capsys, *EVALUATE, option, "-")
+
+
 def test_pictures_need_matplotlib(files, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setattr(fl.Evaluation, "update", lambda *_, **__: pytest.fail("too late"))

@@ -35,7 +35,11 @@ def fortran(folder, *arrays):
 
 
 def swapped(folder, logits, labels, groups):
-    return npy(folder, logits.astype(logits.dtype.newbyteorder(">")), labels, groups)
+    np.save(folder / "x.npy", logits.astype(logits.dtype.newbyteorder(">")))
+    np.save(folder / "t.npy", labels.astype(labels.dtype.newbyteorder(">")))
+    np.save(folder / "g.npy", groups)
+    extras = {"groups": Spec(folder / "g.npy")}
+    return Dataset(Spec(folder / "x.npy"), Spec(folder / "t.npy"), extras, dtype=logits.dtype.name)
 
 
 def npz(folder, logits, labels, groups, save=np.savez):
@@ -208,6 +212,7 @@ REFUSED = {
     "raw size": (lambda: raw_of(83, (3, 7)), "x.bin: 83 bytes; (3, 7) of float32 are 84"),
     "raw rest": (lambda: raw_of(85, (-1, 7)), "x.bin: 85 bytes; (3, 7) of float32 are 84"),
     "raw dtype": (lambda: raw_of(84, (3, 7), None), "x.bin: raw values, as its name says"),
+    "swapped dtype": (lambda: pair(F.astype(">f4"), I, dtype="float64"), "x.npy: dtype >f4 is not float64"),
     "format": (lambda: named("x.csv"), "x.csv: of no format that is known by its name (.npy, "),
 }
 

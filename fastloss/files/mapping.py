@@ -23,7 +23,7 @@ __all__ = ["MappedReader", "Mapping", "Place", "Window"]
 
 # One that is read, one that waits for it, and one that a background thread asks for.
 _KEPT = 3
-_POPULATE_READ = 22  # Linux 5.14; Python names it from 3.15 on
+_POPULATE_READ = 22  # of Linux 5.14 and later; the mmap module has no name for it
 _STEP = 1 << 23  # bytes asked for by one call, which holds the GIL
 _PLANES = 1 << 25  # bytes of a Fortran-ordered array that are looked at together
 
