@@ -66,7 +66,9 @@ class Mapping:
         return np.ndarray(place.shape, place.dtype, data, order="F" if place.fortran else "C")
 
     def populate(self, start: int, end: int) -> None:
-        """Make bytes resident."""
+        """Make bytes resident, and have the disk send as many after them."""
+        if self._populates:
+            self._advise(mmap.MADV_WILLNEED, start - start % mmap.PAGESIZE, min(2 * end - start, self.bytes.size))
         for at in range(start - start % mmap.PAGESIZE, end if self._populates else 0, _STEP):
             try:
                 self._advise(_POPULATE_READ, at, min(at + _STEP, end))
