@@ -11,9 +11,15 @@ from pathlib import Path
 import pytest
 
 import fastloss
+from fastloss.files import formats
 from fastloss.loss import LOSSES
 
-BRIDGES = ("fastloss.torch", "fastloss.dask")
+LIBRARIES = {f"fastloss.files.{each.module}" for each in formats._LIBRARIES.values()} | {"fastloss.files.columns"}
+BRIDGES = (
+    *LIBRARIES,
+    "fastloss.dask",
+    "fastloss.torch",
+)
 """What plugs into another library, which is imported with it: tests/bridges runs these examples."""
 
 

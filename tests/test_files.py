@@ -11,14 +11,13 @@ import threading
 import time
 from pathlib import Path
 
+import file_cases
 import numpy as np
 import pytest
-import stored
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastloss as fl
-from fastloss import arrays as fl_arrays
 from fastloss.failure import Failure
 from fastloss.files import Dataset, Spec, ahead, expand, formats
 
@@ -36,7 +35,11 @@ def fortran(folder, *arrays):
 
 
 def swapped(folder, logits, labels, groups):
-    return npy(folder, logits.astype(logits.dtype.newbyteorder(">")), labels, groups)
+    np.save(folder / "x.npy", logits.astype(logits.dtype.newbyteorder(">")))
+    np.save(folder / "t.npy", labels.astype(labels.dtype.newbyteorder(">")))
+    np.save(folder / "g.npy", groups)
+    extras = {"groups": Spec(folder / "g.npy")}
+    return Dataset(Spec(folder / "x.npy"), Spec(folder / "t.npy"), extras, dtype=logits.dtype.name)
 
 
 def npz(folder, logits, labels, groups, save=np.savez):
@@ -60,9 +63,9 @@ def raw(folder, logits, labels, groups):
 
 
 def pieces(folder, logits, labels, groups):
-    stored.shards(np.save, logits, 12, f"{folder}/x-{{}}.npy")
-    stored.shards(np.save, labels, 12, f"{folder}/t-{{}}.npy")
-    stored.shards(np.save, groups, 5, f"{folder}/g-{{}}.npy")
+    file_cases.shards(np.save, logits, 12, f"{folder}/x-{{}}.npy")
+    file_cases.shards(np.save, labels, 12, f"{folder}/t-{{}}.npy")
+    file_cases.shards(np.save, groups, 5, f"{folder}/g-{{}}.npy")
     names = (f"{folder}/{each}-*.npy" for each in "xtg")
     logits, labels, groups = map(Spec, names)
     return Dataset(logits, labels, {"groups": groups})
@@ -71,11 +74,11 @@ def pieces(folder, logits, labels, groups):
 @pytest.mark.parametrize("write", [npy, fortran, swapped, npz, compressed, raw, pieces])
 def test_every_row_in_its_order(write, tmp_path_factory):
     @settings(max_examples=40, deadline=None, database=None)
-    @given(arrays=stored.arrays(), size=st.sampled_from([1, 100, 5000, 1 << 26]), start=st.floats(0, 1))
+    @given(arrays=file_cases.arrays(), size=st.sampled_from([1, 100, 5000, 1 << 26]), start=st.floats(0, 1))
     def run(arrays, size, start):
         dataset = write(tmp_path_factory.mktemp("files"), *arrays)
         expected = (*arrays[:2], arrays[2].astype(arrays[1].dtype)) if write is raw else arrays
-        stored.check(dataset, expected, size, start)
+        file_cases.check(dataset, expected, size, start)
 
     run()
 
@@ -84,21 +87,18 @@ def test_every_row_in_its_order(write, tmp_path_factory):
 def test_bfloat16(known, tmp_path, monkeypatch):
     """With ml_dtypes, and without: then it is the bits, of which fastloss knows what they are."""
     ml_dtypes = pytest.importorskip("ml_dtypes")
+    monkeypatch.chdir(tmp_path)
     logits = np.random.default_rng(0).normal(0, 3, (9, 5)).astype(ml_dtypes.bfloat16)
-    labels = np.arange(9) % 5
-    expected = fl.cross_entropy(logits, labels)
-    if not known:
-        monkeypatch.setitem(sys.modules, "ml_dtypes", None)
-        monkeypatch.setitem(formats.open_raw.__globals__["FLOATS"], "bfloat16", fl_arrays.bfloat16())
-        monkeypatch.setitem(formats.open_raw.__globals__["NUMBERS"], "bfloat16", fl_arrays.bfloat16())
-    logits.tofile(tmp_path / "x.bin")
-    np.save(tmp_path / "x.npy", logits.view("V2"))
-    np.save(tmp_path / "u.npy", logits.view(np.uint16))
-    np.save(tmp_path / "t.npy", labels)
-    for name, shape in (("x.bin", (9, 5)), ("x.npy", None), ("u.npy", None)):
-        dataset = Dataset(Spec(tmp_path / name), Spec(tmp_path / "t.npy"), dtype="bfloat16", shape=shape)
-        assert dataset.dtype == "bfloat16"
-        assert fl.cross_entropy(*stored.read(dataset)) == expected
+    logits.tofile("x.bin")
+    np.save("x.npy", logits.view("V2"))
+    np.save("u.npy", logits.view(np.uint16))
+    np.save("t.npy", np.arange(9) % 5)
+    evaluation = fl.Evaluation()
+    evaluation.update(logits, np.arange(9) % 5)
+    for arguments in (("x.bin", "t.npy", "--shape", "9,5"), ("x.npy", "t.npy"), ("u.npy", "t.npy")):
+        found = file_cases.evaluated(*arguments, "--dtype", "bfloat16", "--block-size", "20", ml_dtypes=known)
+        assert found["dtype"] == "bfloat16"
+        assert found["loss"] == evaluation.compute()["loss"]
 
 
 def test_groups_of_first_axes(tmp_path):
@@ -108,7 +108,7 @@ def test_groups_of_first_axes(tmp_path):
         dataset = npy(tmp_path, logits, labels, groups)
         expected = np.broadcast_to(groups.reshape(4, -1, 1), (4, 3, 2)).reshape(-1)
         for size in (1, 100, 1000):
-            np.testing.assert_array_equal(stored.read(dataset, size)[2], expected)
+            np.testing.assert_array_equal(file_cases.read(dataset, size)[2], expected)
 
 
 def test_patterns_are_in_their_natural_order(tmp_path, monkeypatch):
@@ -177,7 +177,7 @@ REFUSED = {
     "no arrays": (lambda: archive(), "a.npz: has no array that could be the logits"),
     "one number": (lambda: pair(np.float32(1), I), "x.npy: has no array that could be the logits"),
     "zip as npy": (
-        lambda: (archive(a=F, labels=I), os.rename("a.npz", "x.npy"), Dataset(Spec("x.npy"))),
+        lambda: (archive(logits=F, t=I), os.rename("a.npz", "x.npy"), Dataset(Spec("x.npy"))),
         "x.npy: a zip archive",
     ),
     "npy as npz": (lambda: (pair(F, I), os.rename("x.npy", "x.npz"), Dataset(Spec("x.npz"))), "x.npz: not an .npz"),
@@ -212,6 +212,7 @@ REFUSED = {
     "raw size": (lambda: raw_of(83, (3, 7)), "x.bin: 83 bytes; (3, 7) of float32 are 84"),
     "raw rest": (lambda: raw_of(85, (-1, 7)), "x.bin: 85 bytes; (3, 7) of float32 are 84"),
     "raw dtype": (lambda: raw_of(84, (3, 7), None), "x.bin: raw values, as its name says"),
+    "swapped dtype": (lambda: pair(F.astype(">f4"), I, dtype="float64"), "x.npy: dtype >f4 is not float64"),
     "format": (lambda: named("x.csv"), "x.csv: of no format that is known by its name (.npy, "),
 }
 
