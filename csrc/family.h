@@ -14,6 +14,7 @@
 #include "kernels/divergence.h"
 #include "tiles/rowwise.h"
 #include "tiles/lanes.h"
+#include "tiles/folds.h"
 #include "tiles/rows.h"
 #include "tiles/pieces.h"
 #include "tiles/panel.h"

@@ -272,7 +272,8 @@ def rowwise(int loss, bint wide, cnp.ndarray input, int axis, label, dense, upst
             int threads, tuple piece=None):
     """Run a rowwise kernel along an axis (loss -1: only look at the labels).
 
-    `extra`, of kernels that score: ranks, predictions or None, and up to three arrays of what they hand on.
+    `extra`, of kernels that score: ranks, predictions, and up to three arrays of what they hand on; None where they are
+    not wanted, but for ranks.
 
     `piece`, of rows whose classes come in pieces: what to do with it (SCAN, VALUE, DERIVE), its first class, how many
     classes there are, and an array of CARRY float64 numbers for each row.
@@ -325,7 +326,8 @@ def rowwise(int loss, bint wide, cnp.ndarray input, int axis, label, dense, upst
         if extra[1] is not None:
             job.prediction = <int64_t *>cnp.PyArray_DATA(extra[1])
         for i in range(len(extra) - 2):
-            job.score[i] = cnp.PyArray_DATA(extra[2 + i])
+            if extra[2 + i] is not None:
+                job.score[i] = cnp.PyArray_DATA(extra[2 + i])
     work.tile = table.labels[wide] if loss < 0 else table.rowwise[loss][wide]
     work.job = &job
     work.items = job.count
@@ -471,7 +473,9 @@ def tally(bint wide, tuple values, rank, cnp.ndarray bounds not None, cnp.ndarra
     for i in range(job.arrays):
         job.value[i] = cnp.PyArray_DATA(values[i])
     job.bounds = cnp.PyArray_SIZE(bounds) if rank is not None else 0
-    job.rank = NULL if rank is None else <const int64_t *>cnp.PyArray_DATA(rank)
+    job.rank = NULL
+    if rank is not None:
+        job.rank = <const int64_t *>cnp.PyArray_DATA(rank)
     job.bound = <const int64_t *>cnp.PyArray_DATA(bounds)
     cdef cnp.npy_intp *shape = [segments, job.arrays, sizeof(fl_sum)]
     sums = cnp.PyArray_EMPTY(3, shape, cnp.NPY_UINT8, 0)

@@ -54,7 +54,7 @@ def test_blocks_of_every_size_and_scale(real, size, scale, isa):
     elif scale == "subnormal":
         values = values * float(info.smallest_normal)
     elif scale == "huge":
-        values = values * float(info.max) / 8
+        values = values * (float(info.max) / 8)
     values = values.astype(real)
     if scale == "cancelling":
         values = np.concatenate([values, -values, [info.smallest_subnormal]]).astype(real)
@@ -119,7 +119,9 @@ def test_pieces_cover_everything_once(threads):
 
 @given(
     hnp.arrays(
-        st.sampled_from(REALS), st.integers(1, 30), elements={"min_value": -1e18, "max_value": 1e18, "allow_nan": False}
+        st.sampled_from(REALS),
+        st.integers(1, 30),
+        elements={"min_value": -(2.0**60), "max_value": 2.0**60, "allow_nan": False},
     )
 )
 def test_squares_are_exact_where_float64_is_not(values):

@@ -42,51 +42,6 @@ FL_INLINE void R(max_lanes)(real *lanes, const real *x, int64_t n) {
     }
 }
 
-/* Lanes fold by halves. Each step by a call of its own, so that its length is a constant and it stays in registers. */
-FL_INLINE void R(halve_max)(real *lanes, int half) {
-    FL_SIMD
-    for (int l = 0; l < half; l++)
-        lanes[l] = R(max)(lanes[l + half], lanes[l]);
-}
-FL_INLINE real R(fold_max)(real *lanes) {
-    if (LANES == 32)
-        R(halve_max)(lanes, 16);
-    R(halve_max)(lanes, 8);
-    R(halve_max)(lanes, 4);
-    R(halve_max)(lanes, 2);
-    return R(max)(lanes[1], lanes[0]);
-}
-
-FL_INLINE void R(halve_sums)(double *sums, int half) {
-    FL_SIMD
-    for (int l = 0; l < half; l++)
-        sums[l] += sums[l + half];
-}
-FL_INLINE double R(fold_sums)(double *sums) {
-    if (LANES == 32)
-        R(halve_sums)(sums, 16);
-    R(halve_sums)(sums, 8);
-    R(halve_sums)(sums, 4);
-    R(halve_sums)(sums, 2);
-    return sums[0] + sums[1];
-}
-
-FL_INLINE double R(fold_counts)(const bits_t *counts) {
-    bits_t sum = 0;
-    FL_SIMD_REDUCE(+, sum)
-    for (int l = 0; l < LANES; l++)
-        sum += counts[l];
-    return (double)sum;
-}
-
-FL_INLINE double R(fold_lanes)(const real *lanes) {
-    double sums[LANES];
-    FL_SIMD
-    for (int l = 0; l < LANES; l++)
-        sums[l] = (double)lanes[l];
-    return R(fold_sums)(sums);
-}
-
 /* The same unit where its base is 0 already, for the compiler to know. */
 FL_INLINE R(unit) R(unbased)(R(unit) unit) {
     unit.base = 0;
@@ -99,9 +54,10 @@ typedef struct {
     FL_ALIGNED(64) bits_t counts[LANES], above[LANES];
 } R(lane_sums);
 
-/* Adds up e, e^2 and (m - x) e, as needed, of n elements (a multiple of LANES). With `exclude` those equal to `max` are counted instead: by
- * masks, for a branch on them would be threaded through exp and leave no loop to vectorise. With `ahead` the maximum of
- * n elements from `next` on is taken along, so that they come from memory while these are computed. */
+/* Adds up e, e^2 and (m - x) e, as needed, of n elements (a multiple of LANES), and counts those above `level`. With
+ * `exclude` those equal to `max` are counted instead: by masks, for a branch on them would be threaded through exp and leave
+ * no loop to vectorise. With `ahead` the maximum of n elements from `next` on is taken along, so that they come from memory
+ * while these are computed. */
 FL_INLINE void R(exp_lanes)(R(lane_sums) *to, const real *x, int64_t n, R(unit) unit, real max, real level, int needs,
                             int exclude, int ahead, const real *next, real *tops, int keep, real *kept) {
     for (int64_t i = 0; i < n; i += LANES) {

@@ -135,7 +135,8 @@ def _bins(logit: Array) -> Array:
     """The upper halves of float32 numbers, as integers in the same order; both zeros are one."""
     with np.errstate(over="ignore"):
         halves = (logit.astype(np.float32) + np.float32(0)).view(np.int32) >> 16
-    return np.where(halves < 0, -(halves & 0x7FFF) - 1, halves).astype(np.int64)
+    negative = halves >> 15  # all bits, or none
+    return halves ^ (negative & 0x7FFF)
 
 
 def _over(count: int, total: int) -> float:

@@ -29,17 +29,20 @@ class Evaluation:
     Each update reads its logits once. Sums are exact, so the result has the same bits however the rows are
     cut into updates, in whatever order they come, and however partial evaluations are merged.
 
+    What options cost, in time and in what is kept, is in ``docs/evaluation.md``.
+
     Parameters
     ----------
     ignore_index : int, default -100
-        Rows with this label are not evaluated; they are counted as ``ignored``.
+        Rows with this label are not evaluated; they are counted as ``ignored``. Not of regression.
     top_k : int or tuple of int, default 5
         A row counts for the top-k accuracy if its label is among the `top_k` largest logits (of equal logits
-        the lower class comes first). Several numbers give several accuracies.
-    task : {"tokens"}
-        What the rows are: of logits over classes with a class index each.
+        the lower class comes first). Several numbers give several accuracies. Of tokens alone.
+    task : {"tokens", "binary", "regression"}
+        What the rows are: logits over classes with a class index each; single logits with a label 0 or 1 each; or
+        predicted numbers with a number each.
     standard_error : bool
-        Report ``standard_error``, that of the loss, rows taken as independent.
+        Report ``standard_error``, that of the mean loss, rows taken as independent.
     ranks : bool
         Report ``mean_rank`` and ``mean_reciprocal_rank`` of the label, where rank 1 is a correct prediction.
     bytes : bool
@@ -48,6 +51,13 @@ class Evaluation:
         Report ``sequence_loss`` and ``sequence_perplexity``, means over sequences of what each has by itself, and
         ``sequences``, how many there were; every update says which sequence a row belongs to. A sequence may go on
         in other updates and shards: memory grows with the number of sequences.
+    calibration : int
+        Report ``ece``, the expected calibration error over so many bins of equal width, ``mce``, the largest of a bin,
+        and ``calibration``, the bins that have rows: a reliability diagram. Of tokens and binary labels.
+    brier : bool
+        Report ``brier``, the Brier score: over all classes from 0 to 2, of binary labels from 0 to 1.
+    quantiles : float or tuple of float
+        Report ``error_q{p}`` for each p, a quantile of the absolute error to 0.5 % of its size. Of regression alone.
     worst : int
         Report ``worst``, so many rows with the largest losses, each with its position.
     groups : bool
@@ -165,11 +175,13 @@ class Evaluation:
         Parameters
         ----------
         logits : array_like
-            Unnormalised log-probabilities; any shape, with the classes along `axis`.
+            Unnormalised log-probabilities; any shape, with the classes along `axis`. Of binary labels the log-odds, in
+            regression the predictions.
         labels : array_like of int
-            The true class of every row: the shape of `logits` without `axis`.
+            The true class of every row: the shape of `logits` without `axis`. Of binary labels and in regression the
+            labels and targets, in the shape of `logits`.
         axis : int, default -1
-            The class axis of `logits`.
+            The class axis of `logits`; tokens alone have one.
         groups, sequences : array_like of int or str
             With the option of that name: which one each row belongs to. In the shape of `labels`, or of its first
             axes: then what is given for one of those counts for all of its rows.
@@ -273,8 +285,8 @@ class Evaluation:
 
         Returns
         -------
-        dict of str to float
-            In this order:
+        dict
+            By name, in this order; of tokens:
 
             ``loss``
                 Mean negative log-likelihood of the labels, in nats.
@@ -292,6 +304,11 @@ class Evaluation:
                 Number of rows evaluated, and of rows left out for their label (int).
             ``nonfinite``
                 Number of evaluated rows whose loss is infinite or NaN, and with it ``loss`` (int).
+
+            Of binary labels: ``loss`` (binary cross entropy), ``accuracy``, ``precision``, ``recall``, ``f1`` (of
+            label 1, predicted where the logit is above 0), ``auc`` (of the ROC curve, by a histogram) and
+            ``auc_error`` (by how much that may be off), ``positives``, and the counts. Of regression: ``mae``,
+            ``mse``, ``rmse``, ``r2``, ``count`` and ``nonfinite``.
 
             Means over no rows are NaN. After these come the figures of the options, in the order in which the options
             are listed.

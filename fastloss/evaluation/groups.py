@@ -27,8 +27,9 @@ class Groups(Part):
 
     def update(self, rows: Rows) -> None:
         """Add rows."""
-        keys, first, ordered = rows.by("groups")
-        for key, part in zip(keys, self.plain().segments(ordered, first), strict=True):
+        plain = self.plain()
+        keys, first, ordered = rows.by("groups", plain.fields)
+        for key, part in zip(keys, plain.segments(ordered, first), strict=True):
             self._group(key).merge(part)
         for key, count in rows.left_by("groups").items():
             self._group(key).ignored += count

@@ -12,6 +12,10 @@ from .state import Record
 __all__ = ["Histogram"]
 
 
+_DENSE = 1 << 17
+"""So many keys are counted in a table, between the smallest and the largest; more are sorted."""
+
+
 class Histogram:
     """How often every key occurred, in each of several columns.
 
@@ -29,25 +33,34 @@ class Histogram:
 
     def add(self, keys: Array, column: Array | None = None) -> None:
         """Count keys, each in its column; in the first by default."""
-        found, place = np.unique(keys, return_inverse=True)
-        columns = self.counts.shape[1]
-        cells = place.reshape(-1) * columns + (0 if column is None else column)
-        counts = np.bincount(cells, minlength=len(found) * columns).reshape(len(found), columns)
-        self._join(found, counts)
+        if not len(keys):
+            return
+        columns, low = self.counts.shape[1], int(keys.min())
+        span = int(keys.max()) - low + 1
+        if span <= _DENSE:
+            found, place = np.arange(low, low + span), keys - low
+        else:
+            found, place = np.unique(keys, return_inverse=True)
+        cells = place * columns if column is None else place * columns + column
+        counts = np.bincount(cells, minlength=len(found) * columns)
+        rows = np.flatnonzero(counts) // columns
+        rows = rows[np.append(True, rows[1:] != rows[:-1])]
+        self._join(found[rows], counts.reshape(-1, columns)[rows])
 
     def merge(self, other: Histogram) -> None:
         """Add the counts of another."""
         self._join(other.keys, other.counts)
 
     def _join(self, keys: Array, counts: Array) -> None:
-        if np.array_equal(keys, self.keys):
-            self.counts = self.counts + counts
-            return
-        both = np.union1d(self.keys, keys)
-        made = np.zeros((len(both), self.counts.shape[1]), np.int64)
-        made[np.searchsorted(both, self.keys)] = self.counts
-        made[np.searchsorted(both, keys)] += counts
-        self.keys, self.counts = both, made
+        place = np.searchsorted(self.keys, keys)
+        known = len(self.keys) and np.array_equal(self.keys.take(place, mode="clip"), keys)
+        if not known:
+            both = np.union1d(self.keys, keys)
+            made = np.zeros((len(both), self.counts.shape[1]), np.int64)
+            made[np.searchsorted(both, self.keys)] = self.counts
+            self.keys, self.counts = both, made
+            place = np.searchsorted(both, keys)
+        self.counts[place] += counts
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state."""

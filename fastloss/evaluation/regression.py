@@ -127,11 +127,12 @@ class Reader:
     def blocks(self) -> Iterator[tuple[dict[str, Array], Array | None]]:
         """The fields of the rows, a block of them at a time in C order; all are evaluated."""
         predictions, targets = self._predictions.reshape(-1), self._targets.reshape(-1)
+        double = targets.dtype.kind in "iub" or arrays.is_double(targets)
         for first in range(0, len(predictions), _BLOCK):
             block = slice(first, first + _BLOCK)
-            target = arrays.contiguous(targets[block], True)
+            target = arrays.contiguous(targets[block], double)
             with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-                error = arrays.contiguous(predictions[block], True) - target
+                error = np.subtract(arrays.contiguous(predictions[block], True), target)
                 yield {"error": error, "target": target, "loss": error * error}, None
 
 

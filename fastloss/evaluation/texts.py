@@ -25,8 +25,8 @@ class Bytes(Part):
 
     def update(self, rows: Rows) -> None:
         """Add rows."""
-        if "bytes" in rows:
-            self._bytes += sum(rows["bytes"].tolist())
+        if "bytes" in rows:  # in two halves: their sums are int64 numbers
+            self._bytes += int((rows["bytes"] & 0xFFFFFFFF).sum()) + (int((rows["bytes"] >> 32).sum()) << 32)
 
     def add(self, bytes: int) -> None:
         """Add bytes of many rows together."""
@@ -63,7 +63,7 @@ class Sequences(Part):
 
     def update(self, rows: Rows) -> None:
         """Add rows."""
-        keys, first, ordered = rows.by("sequences")
+        keys, first, ordered = rows.by("sequences", self.fields)
         sums, _ = tally([ordered["loss"]], first)
         for key, [total], count in zip(keys, sums, lengths(first), strict=True):
             self._add(key, total, count)

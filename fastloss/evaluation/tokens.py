@@ -28,7 +28,7 @@ __all__ = ["TASK", "Tokens"]
 _BLOCK_ROWS = 1 << 16
 _BLOCK_ELEMENTS = 1 << 18
 _FIELDS = ("loss", "entropy", "confidence", "brier")
-"""What the kernels tell of each row beside the rank, in their order; the last only one of them."""
+"""What the kernels tell of each row beside the rank, in their order; Brier scores only one of them."""
 
 
 class Tokens(Plain):
@@ -133,7 +133,7 @@ class Reader(Rowwise):
 
     def __init__(self, logits: Any, labels: Any, axis: int, ignore_index: int, fields: frozenset[str]) -> None:
         self.asks_correct = "correct" in fields
-        self.names = _FIELDS if "brier" in fields else _FIELDS[:-1]
+        self.names = [name for name in _FIELDS if name in fields]
         kernel = "score_outcome_brier" if "brier" in fields else "score_outcome"
         super().__init__("Evaluation", kernel, logits, axis, reduction="none", label=labels, ignore_index=ignore_index)
         assert self.label is not None
@@ -156,10 +156,9 @@ class Reader(Rowwise):
             block = labels[first : first + step]
             self.input, self.label, self.axis = logits[first : first + step], block, block.ndim
             fields = {name: values[: block.size] for name, values in found.items()}
-            value, *score = fields.values()
-            extra: Any = (rank[: block.size], None, *score)
+            extra: Any = (rank[: block.size], None, *(fields.get(name) for name in _FIELDS[1:]))
             try:
-                _, evaluated = self._run(self.code, value=value, extra=extra)
+                _, evaluated = self._run(self.code, value=fields["loss"], extra=extra)
             except IndexError:  # it names the label's place in the block
                 self.input, self.label, self.axis = whole
                 self._run(-1)
