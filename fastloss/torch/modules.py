@@ -23,6 +23,7 @@ _FUNCTION_OF = {
     "HuberLoss": "huber_loss",
     "KLDivLoss": "kl_div",
     "L1Loss": "l1_loss",
+    "LinearCrossEntropyLoss": "linear_cross_entropy",
     "MSELoss": "mse_loss",
     "MarginRankingLoss": "margin_ranking_loss",
     "MultiLabelMarginLoss": "multilabel_margin_loss",
@@ -39,15 +40,29 @@ _FUNCTION_OF = {
 _ATTRIBUTE = {("PairwiseDistance", "p"): "norm"}
 
 
+def _layer(module: Any) -> dict[str, Any]:
+    """The arguments that a module with a linear layer takes from it."""
+    linear, shape = module.linear, (module.num_classes, *module.out_features)
+    return {
+        "linear_weight": linear.weight.reshape(*shape, linear.in_features),
+        "linear_bias": None if linear.bias is None else linear.bias.reshape(shape),
+        "options": module.options,
+    }
+
+
+_MORE = {"LinearCrossEntropyLoss": _layer}
+
+
 def _made(name: str) -> Any:
     base, function_name = getattr(torch.nn, name), _FUNCTION_OF[name]
     bridge, function = TABLE[function_name], FUNCTIONS[function_name]
     kept = ["weight", "pos_weight", "distance_function", "reduction", *bridge.options]
+    more = _MORE.get(name, lambda module: {})
     attributes = [(each, _ATTRIBUTE.get((name, each), each)) for each in kept]
 
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
         settings = {each: getattr(self, attribute) for each, attribute in attributes if hasattr(self, attribute)}
-        return function(*args, **kwargs, **settings)
+        return function(*args, **kwargs, **settings, **more(self))
 
     forward.__qualname__ = f"{name}.forward"
     forward.__doc__ = f"The loss, by :func:`fastloss.torch.{function_name}`."
@@ -56,5 +71,5 @@ def _made(name: str) -> Any:
     return type(name, (base,), body)
 
 
-MODULES = {name: _made(name) for name in _FUNCTION_OF}
+MODULES = {name: _made(name) for name in _FUNCTION_OF if hasattr(torch.nn, name)}
 """The classes by their names."""
