@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -60,9 +61,13 @@ def _made(name: str) -> Any:
     more = _MORE.get(name, lambda module: {})
     attributes = [(each, _ATTRIBUTE.get((name, each), each)) for each in kept]
 
+    names = tuple(inspect.signature(base.forward).parameters)[1:]
+
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if len(args) > len(names):
+            return base.forward(self, *args, **kwargs)  # which refuses them
         settings = {each: getattr(self, attribute) for each, attribute in attributes if hasattr(self, attribute)}
-        return function(*args, **kwargs, **settings, **more(self))
+        return function(**dict(zip(names, args, strict=False)), **kwargs, **settings, **more(self))
 
     forward.__qualname__ = f"{name}.forward"
     forward.__doc__ = f"The loss, by :func:`fastloss.torch.{function_name}`."

@@ -98,6 +98,13 @@ def test_is_torchs(name, way, monkeypatch):
     assert inspect.signature(type(ours)) == inspect.signature(type(theirs))
 
 
+def test_too_many_arguments_are_refused():
+    with pytest.raises(TypeError, match="positional arguments"):
+        F.MSELoss()(X, Y, X)
+    with pytest.raises(TypeError, match="multiple values"):
+        F.MSELoss()(X, Y, input=X)
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_is_pickled_and_moved(name):
     module = getattr(F, name)(**CALLS[name][0][0])
