@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import torch
@@ -41,34 +40,37 @@ _FUNCTION_OF = {
 _ATTRIBUTE = {("PairwiseDistance", "p"): "norm"}
 
 
-def _layer(module: Any) -> dict[str, Any]:
-    """The arguments that a module with a linear layer takes from it."""
-    linear, shape = module.linear, (module.num_classes, *module.out_features)
-    return {
-        "linear_weight": linear.weight.reshape(*shape, linear.in_features),
-        "linear_bias": None if linear.bias is None else linear.bias.reshape(shape),
-        "options": module.options,
-    }
+def _of_layer(self: Any, input: Any, target: Any) -> Any:
+    """The forward of the module that has a linear layer."""
+    shape = (self.num_classes, *self.out_features)
+    weight, bias = self.linear.weight, self.linear.bias
+    return FUNCTIONS["linear_cross_entropy"](
+        input,
+        weight.reshape(*shape, weight.shape[1]),
+        target,
+        linear_bias=None if bias is None else bias.reshape(shape),
+        weight=self.weight,
+        reduction=self.reduction,
+        ignore_index=self.ignore_index,
+        label_smoothing=self.label_smoothing,
+        options=self.options,
+    )
 
 
-_MORE = {"LinearCrossEntropyLoss": _layer}
+_FORWARD = {"LinearCrossEntropyLoss": _of_layer}
 
 
 def _made(name: str) -> Any:
     base, function_name = getattr(torch.nn, name), _FUNCTION_OF[name]
     bridge, function = TABLE[function_name], FUNCTIONS[function_name]
     kept = ["weight", "pos_weight", "distance_function", "reduction", *bridge.options]
-    more = _MORE.get(name, lambda module: {})
     attributes = [(each, _ATTRIBUTE.get((name, each), each)) for each in kept]
 
-    names = tuple(inspect.signature(base.forward).parameters)[1:]
-
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if len(args) > len(names):
-            return base.forward(self, *args, **kwargs)  # which refuses them
         settings = {each: getattr(self, attribute) for each, attribute in attributes if hasattr(self, attribute)}
-        return function(**dict(zip(names, args, strict=False)), **kwargs, **settings, **more(self))
+        return function(*args, **kwargs, **settings)
 
+    forward = _FORWARD.get(name, forward)
     forward.__qualname__ = f"{name}.forward"
     forward.__doc__ = f"The loss, by :func:`fastloss.torch.{function_name}`."
     doc = f"As ``torch.nn.{name}``; computed by :func:`fastloss.{bridge.loss}`."
