@@ -13,6 +13,7 @@ import torch
 
 from .. import arrays
 from ..loss import LOSSES
+from .memory import empty_like
 from .table import TABLE, Bridge
 
 __all__ = ["Differentiable", "compute", "operator", "own"]
@@ -45,7 +46,7 @@ def _arguments(bridge: Bridge, options: tuple[Any, ...], reduction: str) -> dict
     return found
 
 
-def _gradients(bridge: Bridge, tensors: Tensors, reduction: str) -> list[Any]:
+def _gradients(bridge: Bridge, tensors: Tensors, reduction: str, make: Any = empty_like) -> list[Any]:
     """Tensors to write gradients into; None for what has been left out.
 
     A mean's gradient is held as float32 for float16, in whose range it would not be before a GradScaler's factor.
@@ -53,7 +54,7 @@ def _gradients(bridge: Bridge, tensors: Tensors, reduction: str) -> list[Any]:
     wide = tensors[0].dtype is torch.float16 and "mean" in reduction
     dtype = torch.float32 if wide else tensors[0].dtype
     found = [tensors[i] for i in bridge.predictions]
-    return [None if each is None else torch.empty_like(each, dtype=dtype) for each in found]
+    return [None if each is None else make(each, dtype=dtype) for each in found]
 
 
 def compute(
@@ -185,7 +186,7 @@ def _operator(name: str, bridge: Bridge) -> Any:
     def fake(*args: Any) -> tuple[Any, ...]:
         tensors, options, reduction, with_grad = split(args)
         value = tensors[0].new_empty(bridge.shape(tensors, options, reduction))
-        grads = _gradients(bridge, tensors, reduction) if with_grad else [None] * wanted
+        grads = _gradients(bridge, tensors, reduction, torch.empty_like) if with_grad else [None] * wanted
         return (value, *(value.new_empty(0) if grad is None else grad for grad in grads))
 
     def keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
