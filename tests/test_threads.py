@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -242,6 +243,24 @@ def test_openmp_environment_is_respected():
     assert threads_of_a_new_process(OMP_NUM_THREADS="3") == 3
     assert threads_of_a_new_process("fl.set_num_threads(2)", OMP_NUM_THREADS="3") == 2
     assert threads_of_a_new_process("fl.set_num_threads(2); fl.set_num_threads(None)", OMP_NUM_THREADS="3") == 3
+
+
+GNU = os.path.exists("/proc/self/maps") and "libgomp" in Path("/proc/self/maps").read_text()
+
+
+@pytest.mark.skipif(not GNU, reason="needs GNU's OpenMP")
+@pytest.mark.parametrize(
+    ("said", "turns"), [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "30000000000")]
+)
+def test_threads_rest(said, turns):
+    """Not awake for long, unless the environment says so; which is left as it was."""
+    code = "import os; before = dict(os.environ); import fastloss; assert before == os.environ"
+    clean = {key: each for key, each in os.environ.items() if key not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**clean, **said, "OMP_DISPLAY_ENV": "VERBOSE"}, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert f"GOMP_SPINCOUNT = '{turns}'" in done.stderr
 
 
 @pytest.mark.skipif(not _core.can_thread(), reason="needs OpenMP")
