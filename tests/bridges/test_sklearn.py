@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 peer("sklearn")
 
+from scipy.optimize import minimize  # noqa: E402
 from sklearn import datasets, linear_model, metrics, model_selection  # noqa: E402
 
 import fastloss as fl  # noqa: E402
 import fastloss.sklearn  # noqa: E402
+from fastloss.scipy import linear_objective  # noqa: E402
 from fastloss.sklearn import log_loss, scorer  # noqa: E402
 
 
@@ -213,3 +215,16 @@ def test_a_class_that_is_not_there():
     assert named == pytest.approx(-metrics.log_loss(y[few], model.predict_proba(x[few]), labels=[0, 1, 2]))
     with pytest.raises(ValueError, match="labels must be the sorted classes"):
         scorer(fl.cross_entropy, labels=[1, 2, 3], **scoring)(model, x[few], y[few])
+
+
+@pytest.mark.parametrize(("loss", "data"), [(fl.binary_cross_entropy_with_logits, BINARY), (fl.cross_entropy, FLOWERS)])
+def test_logistic_regression_by_scipy(loss, data):
+    """fastloss.scipy and L-BFGS find the coefficients that scikit-learn finds."""
+    x, y = data
+    model = linear_model.LogisticRegression(C=0.5, tol=1e-10, max_iter=5000).fit(x, y)
+    f = linear_objective(loss, x, y, alpha=1 / (0.5 * len(y)))
+    w = minimize(f, f.initial, jac=True, method="L-BFGS-B", options={"ftol": 0, "gtol": 1e-9, "maxiter": 5000}).x
+    np.testing.assert_allclose(f.coef(w).T, np.squeeze(model.coef_), atol=2e-5)
+    # Of several classes all intercepts may be moved together.
+    centred = [each - each.mean() if len(each) > 1 else each for each in (np.ravel(f.intercept(w)), model.intercept_)]
+    np.testing.assert_allclose(*centred, atol=5e-5)
