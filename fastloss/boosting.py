@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import math
 import sys
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,11 +17,6 @@ from .arrays import Array, number_in
 from .loss import LOSSES, Loss
 
 __all__ = ["FromLoss", "Metric", "Objective"]
-
-BLOCK = 1 << 17
-"""How many predictions are worked on at once: few enough for the cache, where their derivatives get floor and weights.
-At 5 million rows this takes about as long in one thread as two take for all rows at once, whose further passes would go
-through memory."""
 
 _SIGNS = frozenset(LOSSES[name] for name in signed.__all__)
 _SETTLED = ("reduction", "axis", "out")
@@ -85,11 +79,11 @@ class FromLoss:
     def target(self, labels: Array) -> Array:
         """Labels, which the libraries keep as float32, as the loss wants them: class indices, or signs for 0 and 1."""
         if self.loss in _SIGNS:
-            return np.where(labels == 0, np.asarray(-1, labels.dtype), labels)
+            return np.where(labels == 0, np.float32(-1), labels)
         if self.loss.family != "rowwise" or labels.ndim > 1 or labels.dtype.kind != "f":
             return labels
         with np.errstate(invalid="ignore"):
-            classes = labels.astype(np.int64)
+            classes = labels.astype(np.int32)
         if not np.array_equal(classes, labels):
             at = int(np.argmax(classes != labels))
             raise ValueError(f"{self.loss.name}: labels must be whole numbers, but label {at} is {labels[at]:g}")
@@ -104,7 +98,7 @@ class FromLoss:
 
     def rows(self, labels: Any, predictions: Any, weight: Any) -> tuple[Array, Array, Array | None]:
         """The same as arrays of fitting shapes: predictions (n,) or (n, K), labels (n,) or as they, weights (n,)."""
-        labels, predictions = np.asarray(labels), np.asarray(predictions)
+        labels, predictions = self.target(np.asarray(labels)), np.asarray(predictions)
         name, found = self.loss.name, predictions.shape
         if self.loss.family == "rowwise" and len(found) != 2:
             raise ValueError(f"{name}: predictions must be (n, K): is num_class set? They have shape {found}")
@@ -120,17 +114,6 @@ class FromLoss:
         if weight.shape != found[:1]:
             raise ValueError(f"{name}: weights must have shape {found[:1]}, have {weight.shape}")
         return labels, predictions, weight
-
-    def in_blocks(self, labels: Array, predictions: Array, work: Callable[[slice, Array, Array], None]) -> None:
-        """Do the work for some rows after the other, of which it is told the numbers, predictions and targets."""
-        at_once = max(1, BLOCK // max(1, math.prod(predictions.shape[1:])))
-        try:
-            for start in range(0, len(predictions), at_once):
-                rows = slice(start, start + at_once)
-                work(rows, predictions[rows], self.target(labels[rows]))
-        except (IndexError, ValueError):
-            self.loss(predictions, self.target(labels), **self.options)  # of all rows: this error has the right number
-            raise
 
 
 class Objective(FromLoss):
@@ -180,27 +163,19 @@ class Objective(FromLoss):
         self, labels: Any, predictions: Any, weight: Any, out: tuple[Array, Array] | None = None
     ) -> tuple[Array, Array]:
         """Gradient and Hessian, times the weights: float32, in the shape and layout of the predictions, or `out`."""
-        labels, predictions, weight = self.rows(labels, predictions, weight)
+        target, predictions, weight = self.rows(labels, predictions, weight)
         grad, hess = out or self._outputs(predictions)
+        self.loss.grad_hess(predictions, target, out=(grad, hess), **self.options)
         scale = self.hess_scale
         if scale is None:
             scale = self.class_scale(predictions.shape[1]) if self.loss.family == "rowwise" else 1.0
-
-        def derive_block(rows: slice, input: Array, target: Array) -> None:
-            to = grad[rows], hess[rows]
-            out = to if input.dtype == grad.dtype else None
-            first, second = self.loss.grad_hess(input, target, out=out, **self.options)
-            if scale != 1:
-                second *= scale
-            np.maximum(second, self.floor, out=second)
-            if weight is not None:
-                factor = weight[rows].reshape(-1, *[1] * (input.ndim - 1))
-                np.multiply(first, factor, out=to[0], casting="same_kind")
-                np.multiply(second, factor, out=to[1], casting="same_kind")
-            elif out is None:
-                to[0][...], to[1][...] = first, second
-
-        self.in_blocks(labels, predictions, derive_block)
+        if scale != 1:
+            hess *= scale
+        np.maximum(hess, self.floor, out=hess)
+        if weight is not None:
+            factor = weight.reshape(-1, *[1] * (predictions.ndim - 1))
+            for each in (grad, hess):
+                np.multiply(each, factor, out=each, casting="same_kind")
         return grad, hess
 
 
@@ -220,17 +195,12 @@ class Metric(FromLoss):
 
     def sums(self, labels: Any, predictions: Any, weight: Any) -> tuple[float, float]:
         """``sum(w * loss)`` and ``sum(w)``, where a row of several elements has their mean."""
-        labels, predictions, weight = self.rows(labels, predictions, weight)
-        total = 0.0
-
-        def add_block(rows: slice, input: Array, target: Array) -> None:
-            nonlocal total
-            each = self.loss(input, target, reduction="none", **self.options)
-            each = each.reshape(len(input), -1).mean(axis=1, dtype=np.float64)
-            total += float(each.sum() if weight is None else each @ weight[rows].astype(np.float64))
-
-        self.in_blocks(labels, predictions, add_block)
-        return total, float(len(predictions) if weight is None else weight.sum(dtype=np.float64))
+        target, predictions, weight = self.rows(labels, predictions, weight)
+        each = self.loss(predictions, target, reduction="none", **self.options).reshape(len(predictions), -1)
+        if weight is None:
+            weight = np.ones(len(each), np.float32)
+        total = np.einsum("ij,i->", each, weight, dtype=np.float64)
+        return float(total) / max(1, each.shape[1]), float(weight.sum(dtype=np.float64))
 
     def mean(self, y_true: Any, y_pred: Any, sample_weight: Any) -> float:
         """The mean, of ``(preds, dataset)`` or of ``(y_true, y_pred, sample_weight)``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from .arrays import Array
 from .binary import binary_cross_entropy
 from .boosting import Metric
 from .loss import Loss
-from .threads import get_num_threads
 
 __all__ = ["Score", "log_loss", "scorer"]
 
@@ -145,23 +143,13 @@ def _are_probabilities(found: Array) -> bool:
     ones = np.ones(found.shape[1], found.dtype)
     tolerance = 0.99 * np.sqrt(np.finfo(found.dtype).eps)  # nearer to it, scikit-learn's own sum decides
     at_once = max(1, BLOCK // len(ones))
-
-    def fine(start: int) -> bool:
-        block = found[start : start + at_once]
+    for first in range(0, len(found), at_once):
+        block = found[first : first + at_once]
         if block.view(bits).max() > largest:
             return False
-        return len(ones) == 1 or bool((np.abs(block @ ones - 1) <= tolerance).all())
-
-    return _all(fine, range(0, len(found), at_once))
-
-
-def _all(check: Callable[[int], bool], places: range) -> bool:
-    """Whether a check that NumPy does without the GIL is true everywhere."""
-    threads = min(get_num_threads(), len(places) // 8)
-    if threads < 2:
-        return all(map(check, places))
-    with ThreadPoolExecutor(threads) as pool:
-        return all(pool.map(lambda first: all(map(check, places[first::threads])), range(threads)))
+        if len(ones) > 1 and not (np.abs(block @ ones - 1) <= tolerance).all():
+            return False
+    return True
 
 
 def _are_weights(weight: Array | None, rows: Array) -> bool:

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastloss as fl
-from fastloss import boosting
 from fastloss.boosting import Metric, Objective
 from fastloss.loss import LOSSES
 
@@ -45,18 +44,15 @@ def drawn(name, rng, n, classes, dtype):
     dtype=st.sampled_from([np.float32, np.float64]),
     floor=st.sampled_from([0.0, 1e-16, 0.3]),
     scale=st.sampled_from([None, 0.5, 2.0]),
-    block=st.sampled_from([1, 7, 1 << 17]),
 )
-def test_derivatives(name, seed, n, weighted, dtype, floor, scale, block):
+def test_derivatives(name, seed, n, weighted, dtype, floor, scale):
     rng = np.random.default_rng(seed)
     labels, x, target = drawn(name, rng, n, 3, dtype)
     if x.ndim == 2 and rng.integers(2):
         x = np.asfortranarray(x)
     weight = rng.integers(0, 3, n).astype(np.float32) if weighted else None
     made = Objective(LOSSES[name], floor=floor, hess_scale=scale)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(boosting, "BLOCK", block)
-        grad, hess = made(labels, x, weight)
+    grad, hess = made(labels, x, weight)
     want_grad, want_hess = LOSSES[name].reference.grad_hess(x, target, **made.options)
     factor = np.ones(n) if weight is None else weight
     factor = factor.reshape(-1, *[1] * (x.ndim - 1))
@@ -74,15 +70,12 @@ def test_derivatives(name, seed, n, weighted, dtype, floor, scale, block):
     name=st.sampled_from(["cross_entropy", "focal_loss", "mse_loss", "sigmoid_focal_loss", *SIGNS]),
     n=st.integers(1, 40),
     weighted=st.booleans(),
-    block=st.sampled_from([1, 7, 1 << 17]),
 )
-def test_mean(seed, name, n, weighted, block):
+def test_mean(seed, name, n, weighted):
     rng = np.random.default_rng(seed)
     labels, x, target = drawn(name, rng, n, 3, np.float32)
     weight = rng.uniform(0.1, 2, n).astype(np.float32) if weighted else None
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(boosting, "BLOCK", block)
-        got = Metric(LOSSES[name]).mean(labels, x, weight)
+    got = Metric(LOSSES[name]).mean(labels, x, weight)
     want = np.average(LOSSES[name].reference(x, target, reduction="none"), weights=weight)
     assert got == pytest.approx(want, rel=1e-6)
 
@@ -166,8 +159,7 @@ def test_refused_numbers():
         Objective(fl.mse_loss, floor=0.0, hess_scale=-1.0)
 
 
-def test_refused_rows(monkeypatch):
-    monkeypatch.setattr(boosting, "BLOCK", 4)  # the row to be named is not in the first block
+def test_refused_rows():
     rows, classes = Objective(fl.cross_entropy, floor=0.0), np.zeros(9, np.float32)
     with pytest.raises(ValueError, match="is num_class set"):
         rows(classes, np.zeros(9))

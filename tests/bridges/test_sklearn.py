@@ -121,21 +121,19 @@ def test_pandas():
         assert isinstance(same(pandas.Series(y), frame), float)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_many_rows(threads):
-    """So many that they are looked at in blocks, in several threads; what is wrong may be anywhere."""
+def test_many_rows():
+    """So many that they are looked at in blocks; what is wrong may be anywhere."""
     rng = np.random.default_rng(0)
-    proba = rng.dirichlet(np.ones(400), 8000).astype(np.float32)
-    y = rng.integers(0, 400, 8000)
-    with fl.num_threads(threads):
-        assert isinstance(same(y, proba), float)
-        for at in (0, 3333, 7999):
-            kept = proba[at].copy()
-            proba[at, 17] = -1e-6
-            assert isinstance(outcome(log_loss, y, proba)[0], ValueError)
-            proba[at] = kept * 0.99
-            assert outcome(log_loss, y, proba)[1] == outcome(metrics.log_loss, y, proba)[1] != []
-            proba[at] = kept
+    proba = rng.dirichlet(np.ones(400), 3000).astype(np.float32)
+    y = rng.integers(0, 400, 3000)
+    assert isinstance(same(y, proba), float)
+    for at in (0, 1333, 2999):
+        kept = proba[at].copy()
+        proba[at, 17] = -1e-6
+        assert isinstance(outcome(log_loss, y, proba)[0], ValueError)
+        proba[at] = kept * 0.99
+        assert outcome(log_loss, y, proba)[1] == outcome(metrics.log_loss, y, proba)[1] != []
+        proba[at] = kept
 
 
 def test_without_checks():
