@@ -156,8 +156,9 @@ class Objective(FromLoss):
         spare: tuple[Array, Array] | None = self.__dict__.pop("_spare", None)  # so that no other thread takes them too
         if spare is None or spare[0].shape != predictions.shape or _holders(spare) > _ALONE:
             spare = np.empty_like(predictions, np.float32), np.empty_like(predictions, np.float32)
+        grad, hess = spare  # held from here on, before another thread can find them
         self._spare = spare
-        return spare
+        return grad, hess
 
     def derive(
         self, labels: Any, predictions: Any, weight: Any, out: tuple[Array, Array] | None = None
