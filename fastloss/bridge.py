@@ -1,8 +1,8 @@
 """What the bridges to frameworks with graphs of their own share: a call of a loss apart from its arrays.
 
-Such a framework sees shapes before there are numbers. A :class:`Call` says what it wants to know by then: which arguments
-are arrays, whether the call is a valid one, the shape of the value, and how an upstream gradient lies beside the
-gradients; and later, on NumPy arrays, it runs.
+Such a framework sees shapes before there are numbers. A :class:`Call` says what it wants to know by then: which
+arguments are arrays, whether the call is a valid one, the shape of the value, and how an upstream gradient lies beside
+the gradients; and later, on NumPy arrays, it runs.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ class Call:
             return
         if BRIDGED[self.name].family in ("embedding", "linear"):
             raise ValueError(
-                f'{self.name}: reduction="none" has no gradient here, for a row\'s loss depends on other rows\' '
-                'numbers; take "mean" or "sum"'
+                f'{self.name}: reduction="none" has no gradient here, where the loss of a row depends on other rows; '
+                'take "mean" or "sum"'
             )
         full = self._full(shapes)
         for i in self.predictions:

@@ -7,14 +7,14 @@ the first prediction, a gradient that of its own.
 Shapes, dtypes and constants are checked when the program is traced. What only numbers tell, as a label that is out of
 range, is an error of the program when it runs, with the message that fastloss has for it.
 
-There are first derivatives by the predictions, in reverse mode. To differentiate by a target or a weight is refused, not
-taken as 0: ``jax.lax.stop_gradient`` says that it is a constant. Forward mode and second derivatives are refused by JAX.
-With ``reduction="none"`` losses over pairs of a batch, and ``linear_cross_entropy``, have values alone.
+There are first derivatives by the predictions, in reverse mode. To differentiate by a target or a weight is refused,
+not taken as 0: ``jax.lax.stop_gradient`` says that it is a constant. Forward mode and second derivatives are refused by
+JAX. With ``reduction="none"`` losses over pairs of a batch, and ``linear_cross_entropy``, have values alone.
 
 Arrays have to be on the CPU: there is no such custom call for other devices. Under ``jax.vmap`` the loss runs once for
-each element of the batch, one after another: where a loss takes batches itself, with ``reduction="none"``, that is
-faster. A single program of JAX's own, compiled by ``jax.jit``, is faster for small arrays, as a call takes some 0.05 ms,
-and for elementwise losses that XLA fuses with what comes before and after.
+each element of the batch, one after another; one call of a whole batch, with ``reduction="none"``, is faster. Where
+arrays are small, or the loss is elementwise and XLA fuses it with what is around it, JAX's own functions under
+``jax.jit`` are faster: docs/frameworks.md has figures.
 
 >>> import jax, jax.numpy as jnp
 >>> import fastloss.jax as fl
@@ -40,6 +40,7 @@ from . import bridge, xla
 from .bridge import BRIDGED, Call
 
 Arrays = Sequence[Any]
+_Struct: Any = jax.ShapeDtypeStruct
 _TARGET = "fastloss"
 
 
@@ -79,8 +80,7 @@ def _call(call: Call, mode: str, arrays: Arrays, results: list[Any]) -> list[Any
         "mode": mode,
         "ndim": len(results[0].shape),
     }
-    made: list[Any] = jax.ffi.ffi_call(_TARGET, results, vmap_method="expand_dims")(*arrays, call=json.dumps(said))
-    return made
+    return [*jax.ffi.ffi_call(_TARGET, results, vmap_method="expand_dims")(*arrays, call=json.dumps(said))]
 
 
 # --- the differentiable function
@@ -90,7 +90,7 @@ def _call(call: Call, mode: str, arrays: Arrays, results: list[Any]) -> list[Any
 def _loss(call: Call, *arrays: Any) -> Any:
     """The value."""
     shape = call.shape([each.shape for each in arrays])
-    return _call(call, "value", arrays, [jax.ShapeDtypeStruct(shape, _dtype(call, arrays))])[0]
+    return _call(call, "value", arrays, [_Struct(shape, _dtype(call, arrays))])[0]
 
 
 def _dtype(call: Call, arrays: Arrays) -> Any:
@@ -114,8 +114,8 @@ def _forward(call: Call, *primals: Any) -> tuple[Any, Any]:
     dtype = _dtype(call, arrays)
     # In float16 a mean's gradient may be too small before it is multiplied by the upstream one.
     wide = [each.astype(np.float32) if each.dtype == np.float16 else each for each in arrays]
-    value = jax.ShapeDtypeStruct(call.shape(shapes), _dtype(call, wide))
-    grads = [jax.ShapeDtypeStruct(wide[i].shape, wide[i].dtype) for i in call.predictions]
+    value = _Struct(call.shape(shapes), _dtype(call, wide))
+    grads = [_Struct(wide[i].shape, wide[i].dtype) for i in call.predictions]
     found, *made = _call(call, "value_and_grad", wide, [value, *grads])
     likes = [jnp.zeros((), arrays[i].dtype) for i in call.predictions]
     return found.astype(dtype), (made, likes)
@@ -126,7 +126,7 @@ def _backward(call: Call, kept: Any, upstream: Any) -> tuple[Any, ...]:
     if isinstance(upstream, SymbolicZero):
         upstream = jnp.zeros(upstream.shape, upstream.dtype)
     if call.pulls:
-        results = [jax.ShapeDtypeStruct(kept[i].shape, kept[i].dtype) for i in call.predictions]
+        results = [_Struct(kept[i].shape, kept[i].dtype) for i in call.predictions]
         grads = _call(call, "pull", [*kept, upstream], results)
     else:
         made, likes = kept
@@ -139,6 +139,7 @@ def _backward(call: Call, kept: Any, upstream: Any) -> tuple[Any, ...]:
 
 
 _loss.defvjp(_forward, _backward, symbolic_zeros=True)
+_compiled: Callable[..., Any] = jax.jit(_loss, static_argnums=0)
 
 
 # --- the functions
@@ -148,7 +149,7 @@ def _checked(call: Call, given: list[Any]) -> Any:
     """The loss of arrays, if they are ones that it takes."""
     arrays = [jnp.asarray(each) for each in given]
     call.check([each.shape for each in arrays], [np.dtype(each.dtype) for each in arrays])
-    return _loss(call, *arrays)
+    return _compiled(call, *arrays)
 
 
 FUNCTIONS = {name: bridge.function(name, __name__, _checked, "JAX arrays") for name in BRIDGED}
@@ -156,7 +157,7 @@ FUNCTIONS = {name: bridge.function(name, __name__, _checked, "JAX arrays") for n
 
 globals().update(FUNCTIONS)
 
-__all__ = [*FUNCTIONS]  # noqa: PLE0604
+__all__ = [*FUNCTIONS]
 
 if TYPE_CHECKING:
 

@@ -124,8 +124,8 @@ def capsule(run: Run) -> Any:
     def handle(pointer: Any) -> int | None:
         frame = pointer.contents
         if frame.extension and frame.extension.contents.type == _METADATA:
-            version = ctypes.cast(frame.extension, ctypes.POINTER(_MetadataExtension)).contents.metadata.contents.version
-            version.major, version.minor = _VERSION
+            asked = ctypes.cast(frame.extension, ctypes.POINTER(_MetadataExtension)).contents.metadata.contents
+            asked.version.major, asked.version.minor = _VERSION
             return None
         try:
             text = frame.attributes.values[0].contents
@@ -140,4 +140,5 @@ def capsule(run: Run) -> Any:
 
     handler = _Handler(handle)
     _kept.append(handler)
-    return jax.ffi.pycapsule(ctypes.cast(handler, ctypes.c_void_p).value)
+    made: Callable[[Any], Any] = jax.ffi.pycapsule
+    return made(ctypes.cast(handler, ctypes.c_void_p).value)
