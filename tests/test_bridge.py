@@ -97,9 +97,8 @@ def test_errors_before_there_are_numbers():
         call.check([logits, labels], [np.dtype("int32"), np.dtype("int64")])
     with pytest.raises(ValueError, match="label_smoothing"):
         Call("cross_entropy", ("input", "target"), (("label_smoothing", 2.0),)).check([logits, labels], dtypes)
+    call = Call("margin_ranking_loss", ("input1", "input2", "target"), (("reduction", "none"),))
     with pytest.raises(ValueError, match=r"margin_ranking_loss: .*\(4,\), has \(1,\); broadcast it before"):
-        unreduced = (("reduction", "none"),)
-        call = Call("margin_ranking_loss", ("input1", "input2", "target"), unreduced)
         call.check_gradient([(4,), (1,), (4,)])
 
 

@@ -13,7 +13,7 @@ import pytest
 import fastloss
 from fastloss.loss import LOSSES
 
-BRIDGES = ("fastloss.torch",)
+BRIDGES = ("fastloss.jax", "fastloss.keras", "fastloss.tensorflow", "fastloss.torch", "fastloss.xla")
 """What plugs into another library, which is imported with it: tests/bridges runs these examples."""
 
 
