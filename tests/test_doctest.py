@@ -13,7 +13,8 @@ import pytest
 import fastloss
 from fastloss.loss import LOSSES
 
-BRIDGES = ("fastloss.catboost", "fastloss.lightgbm", "fastloss.sklearn", "fastloss.torch", "fastloss.xgboost")
+LIBRARIES = ("catboost", "dask", "jax", "keras", "lightgbm", "sklearn", "tensorflow", "torch", "xgboost", "xla")
+BRIDGES = tuple(f"fastloss.{name}" for name in LIBRARIES)
 """What plugs into another library, which is imported with it: tests/bridges runs these examples."""
 
 
