@@ -60,7 +60,7 @@ for name, (loss, parameters) in losses.items():
     right.plot(error, grad, style)
 left.set(xlabel="x", ylabel="y", ylim=(-5.5, 10.5), title="Fits")
 middle.set(xlabel="error (prediction - y)", ylabel="loss", ylim=(0, 4), title="Loss of an error")
-right.set(xlabel="error (prediction - y)", ylabel="gradient", ylim=(-3, 3), title="Its gradient: how hard a point pulls")
+right.set(xlabel="error (prediction - y)", ylabel="gradient", ylim=(-3, 3), title="Its gradient: how hard it pulls")
 left.legend(loc="upper left")
 middle.legend()
 save(figure, chosen.out, __file__)

@@ -64,11 +64,12 @@ for name in (easiest, hardest):
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
 left.plot(contexts, [each["perplexity"] for each in curve], "o-")
-left.set(xlabel="context (bytes)", ylabel="perplexity of the next byte", title="All held-out modules", ylim=(0, None))
+left.set(xlabel="context (bytes)", ylabel="perplexity of the next byte", title="All held-out modules")
+left.set(xlim=(0.5, chosen.context + 1), ylim=(0, None))
 left.xaxis.get_major_locator().set_params(integer=True)
 for context, each in zip(contexts, curve, strict=True):
     label = f"{each['bits_per_token']:.2f} bits"
-    left.annotate(label, (context, each["perplexity"]), (0, -14), textcoords="offset points", ha="center", fontsize=7)
+    left.annotate(label, (context, each["perplexity"]), (3, 5), textcoords="offset points", fontsize=7)
 right.plot([len(held_out[name]) for name in perplexities], list(perplexities.values()), ".")
 right.set(xscale="log", xlabel="size (bytes)", ylabel="perplexity of the next byte", ylim=(0, None))
 right.set_title(f"Each module, with a context of {chosen.context} bytes")

@@ -4,6 +4,8 @@ Two hidden layers, written out forward and backward. The last step forward and t
 the loss of the logits and its gradient, which is written over the logits.
 """
 
+from itertools import pairwise
+
 import matplotlib.pyplot as plt
 import numpy as np
 from _common import Size, options, save, say
@@ -26,7 +28,7 @@ train_x, test_x, train_y, test_y = train_test_split(
 widths = [64, 32, 32, 10]
 weights = [
     rng.normal(0, np.sqrt(2 / fan_in), (fan_in, fan_out)).astype(np.float32)
-    for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True)
+    for fan_in, fan_out in pairwise(widths)
 ]
 biases = [np.zeros(width, np.float32) for width in widths[1:]]
 velocities = [np.zeros_like(each) for each in weights + biases]
