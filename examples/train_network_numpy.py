@@ -27,8 +27,7 @@ train_x, test_x, train_y, test_y = train_test_split(
 # 64 pixels -> 32 -> 32 -> 10 logits. He's initialisation: the variance of a layer's input survives ReLU.
 widths = [64, 32, 32, 10]
 weights = [
-    rng.normal(0, np.sqrt(2 / fan_in), (fan_in, fan_out)).astype(np.float32)
-    for fan_in, fan_out in pairwise(widths)
+    rng.normal(0, np.sqrt(2 / fan_in), (fan_in, fan_out)).astype(np.float32) for fan_in, fan_out in pairwise(widths)
 ]
 biases = [np.zeros(width, np.float32) for width in widths[1:]]
 velocities = [np.zeros_like(each) for each in weights + biases]
