@@ -1,7 +1,8 @@
 """Focal loss in LightGBM, beside log loss, where one row in a hundred is positive.
 
 fastloss.lightgbm makes an objective of a loss that has a Hessian. Focal loss counts rows that are predicted well for
-less; whether that finds the rare rows better is asked of average precision on rows not trained on, for several data sets.
+less; whether that finds the rare rows better is asked of average precision on rows not trained on, over several data
+sets.
 """
 
 import lightgbm
@@ -73,14 +74,15 @@ for seed in range(chosen.datasets):
 say("positive rows", 100 * test_y.mean(), "%")
 for name, each in scores.items():
     say(f"{name}: average precision", np.mean(each))
-    if chosen.datasets > 1:
-        say(f"{name}: its standard error", np.std(each, ddof=1) / np.sqrt(len(each)))
-        say(f"{name}: over log loss", np.mean(np.subtract(each, scores["log loss"])))
+    if name != "log loss" and chosen.datasets > 1:
+        over = np.subtract(each, scores["log loss"])
+        say(f"{name}: over log loss", np.mean(over))
+        say(f"{name}: standard error of that", np.std(over, ddof=1) / np.sqrt(len(over)))
 
 left.set(xlabel="tree", ylabel="training loss (1 after the first tree)", title="Loss, each its own")
 right.axhline(test_y.mean(), color="0.5", linestyle=":", label=f"by lot: {test_y.mean():.3f}")
 right.set(xlabel="recall", ylabel="precision", title="First data set: average precision")
 left.legend()
-right.legend()
+right.legend(loc="lower left")
 figure.suptitle("One row in a hundred is positive: LightGBM with fastloss's objectives")
 save(figure, chosen.out, __file__)

@@ -1,8 +1,8 @@
 """Embeddings learned from labels: triplets and supervised contrast (SupCon) on handwritten digits.
 
 A network takes an image to two numbers, so that the embeddings can be drawn as they are. No output stands for a class:
-the losses only ask that images of one digit come near each other and those of others far. How well that holds for images
-not trained on is told by their nearest neighbours among the training images: how often has the nearest the same label?
+the losses only ask that images of one digit come near each other and those of others far. How well that holds for
+images not trained on is told by the nearest of the training images: how often does it have the same label?
 """
 
 import matplotlib.pyplot as plt

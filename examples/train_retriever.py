@@ -24,9 +24,9 @@ from fastloss.demo import LEFT_OUT
 
 chosen = options(
     __doc__,
-    modules=Size(10_000, 120, "modules at most"),
-    epochs=Size(10, 6, "passes over the training questions"),
-    width=Size(256, 128, "numbers in an embedding"),
+    modules=Size(10_000, 100, "modules at most"),
+    epochs=Size(10, 12, "passes over the training questions"),
+    width=Size(256, 64, "numbers in an embedding"),
     negatives=Size(2, 2, "hard negatives of each question"),
 )
 rng = np.random.default_rng(0)
