@@ -61,8 +61,9 @@ for number, path in enumerate(sorted(paths)[: chosen.modules]):
             if len(set(words(question))) >= 3 and question not in asked:
                 asked[question] = (passages.setdefault(passage, len(passages)), number % 4 == 3)
 answers, is_held_out = map(np.array, zip(*asked.values(), strict=True))
-train, held_out = np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
+train = np.flatnonzero(~is_held_out)
 train_passages = np.unique(answers[train])
+held_out = np.flatnonzero(is_held_out & ~np.isin(answers, train_passages))  # some functions have copies elsewhere
 
 # Words in 16384 buckets, by the logarithm of how often they occur, each text of norm 1.
 hashing = HashingVectorizer(n_features=2**14, analyzer=words, alternate_sign=False, norm=None, dtype=np.float32)
