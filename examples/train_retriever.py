@@ -81,7 +81,7 @@ def bm25(counts, queries, k1=1.2, b=0.75):
     """Return the scores that full-text search would give, (queries, passages)."""
     lengths = counts.sum(axis=1)
     frequency = (counts > 0).sum(axis=0)
-    weights = scipy.sparse.coo_array(counts)
+    weights = counts.tocoo(copy=True)
     damping = k1 * (1 - b + b * lengths / lengths.mean())
     rarity = np.log1p((counts.shape[0] - frequency + 0.5) / (frequency + 0.5))
     weights.data *= (k1 + 1) / (weights.data + damping[weights.row]) * rarity[weights.col]
@@ -151,7 +151,7 @@ say("loss of the first epoch", losses[0], "nats")
 say("loss of the last epoch", losses[-1], "nats")
 for index, name in enumerate(("recall@1", "recall@10")):
     say(f"{name} before", recalls[0][index], "%")
-    say(f"{name}", recalls[-1][index], "%")
+    say(name, recalls[-1][index], "%")
     say(f"{name} of BM25", by_words[index], "%")
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
