@@ -83,6 +83,6 @@ left.set(xlabel="tree", ylabel="training loss (1 after the first tree)", title="
 right.axhline(test_y.mean(), color="0.5", linestyle=":", label=f"by lot: {test_y.mean():.3f}")
 right.set(xlabel="recall", ylabel="precision", title="First data set: average precision")
 left.legend()
-right.legend(loc="lower left", fontsize=7)
+right.legend(loc="lower left", bbox_to_anchor=(0, 0.06), fontsize=7)
 figure.suptitle("One row in a hundred is positive: LightGBM with fastloss's objectives")
 save(figure, chosen.out, __file__)
