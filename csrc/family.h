@@ -22,6 +22,7 @@
 #include "tiles/pairs.h"
 #include "tiles/pair_columns.h"
 #include "tiles/tile.h"
+#include "tiles/tally.h"
 
 #include "kernels/rowsums.h"
 #include "kernels/distance.h"

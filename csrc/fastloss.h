@@ -18,7 +18,9 @@ enum {
     FL_ROW_OPERANDS = 4,  /* of a loss of sums over a row */
     FL_ROW_FACTORS = 7,   /* that such a row hands to its elements */
     FL_MAX_PARAMS = 8,
-    FL_PAIR_PARTS = 2 /* of a loss over pairs, each with a mean of its own */
+    FL_PAIR_PARTS = 2,  /* of a loss over pairs, each with a mean of its own */
+    FL_SUM_DIGITS = 70, /* of an exact sum: 2^-1074 is the unit, so many digits hold all there is and a sign */
+    FL_TALLY_ARRAYS = 4 /* that are added up at once */
 };
 
 /* Storage: how an element lies in memory. bool is FL_U8. */
@@ -109,8 +111,8 @@ typedef struct {
     double softcap; /* 0: none */
     double scale;
     int stream;
-    void *value; /* one per row, of the compute dtype */
-    void *entropy, *logsumexp;
+    void *value;    /* one per row, of the compute dtype */
+    void *score[3]; /* likewise, of a kernel that scores: entropy; logsumexp or confidence; Brier score */
     int64_t *rank, *prediction;
     fl_matrix grad, hess;
 } fl_rowwise;
@@ -195,6 +197,24 @@ typedef struct {
     void *factors;   /* which stand here */
 } fl_pairwise;
 
+/* A sum without rounding: an integer in digits of 32 bits, the least first, in two's complement; and what was not finite. */
+typedef struct {
+    uint32_t digit[FL_SUM_DIGITS];
+    int64_t nan, inf, minus_inf;
+} fl_sum;
+
+/* Exact sums of arrays, and how many ranks are below each bound, of every segment of their elements. */
+typedef struct {
+    const int64_t *first; /* element of each segment, and the end of the last */
+    int arrays;
+    const void *value[FL_TALLY_ARRAYS]; /* of the compute dtype */
+    fl_sum *sum;                        /* per segment, of each array */
+    const int64_t *rank;
+    int bounds;
+    const int64_t *bound;
+    int64_t *within; /* per segment, of each bound */
+} fl_tally;
+
 /* losses.def names every kernel once; here it becomes enums, in isa.h the table, in _core.pyx the names. */
 enum fl_pointwise_loss {
 #define POINTWISE(name, operands, grads) FL_##name,
@@ -239,7 +259,8 @@ typedef struct {
     fl_tile *pairwise[FL_PAIRWISE_COUNT][FL_REAL_COUNT];
     fl_tile *distances[FL_REAL_COUNT], *both_ways[FL_REAL_COUNT];
     fl_tile *labels[FL_REAL_COUNT]; /* checks the labels and adds up their weights */
-    fl_tile *read, *copy;           /* the machine's limits, for benchmarks; the job is an fl_probe */
+    fl_tile *tally[FL_REAL_COUNT];
+    fl_tile *read, *copy; /* the machine's limits, for benchmarks; the job is an fl_probe */
 } fl_table;
 
 typedef struct {

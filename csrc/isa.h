@@ -84,6 +84,7 @@ const fl_table FL_NAME(fl_table_, FL_ISA) = {
     {r32_distances_tile, r64_distances_tile},
     {r32_both_ways_tile, r64_both_ways_tile},
     {r32_labels_tile, r64_labels_tile},
+    {r32_tally_tile, r64_tally_tile},
     read_tile,
     copy_tile,
 };

@@ -9,6 +9,7 @@
 #undef EXP_LOWEST
 #undef EXP_HIGHEST
 #undef EXP_BIAS
+#undef REAL_SMALLEST
 #undef UNIT_EXACT
 #undef LN2
 #undef LN2_HIGH
@@ -23,6 +24,7 @@
 #define REAL_C(value) value##f
 #define LANES 32
 #define REAL_DTYPE FL_F32
+#define REAL_SMALLEST 1.17549435e-38f /* normal number */
 #define EXP_SHIFT 23
 #define EXP_BIAS 127
 #define EXP_MAGIC 12583039.0f    /* 1.5 * 2^23 + EXP_BIAS */
@@ -41,6 +43,7 @@
 #define REAL_C(value) value
 #define LANES 16
 #define REAL_DTYPE FL_F64
+#define REAL_SMALLEST 2.2250738585072014e-308
 #define EXP_SHIFT 52
 #define EXP_BIAS 1023
 #define EXP_MAGIC 6755399441056767.0 /* 1.5 * 2^52 + EXP_BIAS */

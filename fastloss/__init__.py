@@ -24,7 +24,7 @@ from .distance import (
     triplet_margin_with_distance_loss,
 )
 from .divergence import js_div_with_logits, kl_div_with_logits
-from .evaluation import Evaluation
+from .evaluation import Evaluation, evaluate
 from .focal import focal_loss
 from .likelihood import gamma_nll_loss, gaussian_nll_loss, kl_div, poisson_nll_loss, tweedie_nll_loss
 from .linear import linear_cross_entropy
@@ -76,6 +76,7 @@ __all__ = [
     "ctc_loss",
     "dice_loss",
     "entropy",
+    "evaluate",
     "exponential_loss",
     "focal_loss",
     "gamma_nll_loss",

@@ -7,6 +7,7 @@ cdef extern from "fastloss.h" nogil:
         FL_MAX_DIM, FL_MAX_OPERANDS, FL_MAX_GRADS, FL_MAX_PARAMS, FL_ROW_OPERANDS, FL_TILE, FL_NARROW, FL_BLOCK
         FL_F32, FL_F64, FL_F16, FL_BF16, FL_I8, FL_U8, FL_I16, FL_U16, FL_I32, FL_U32, FL_I64, FL_U64
         FL_MODE_VALUE, FL_MODE_GRAD, FL_MODE_HESS, FL_PICKED
+        FL_SUM_DIGITS, FL_TALLY_ARRAYS
         FL_PAIR_PARTS, FL_PRODUCT, FL_DISTANCE, FL_SQUARE
         FL_ENTIRE, FL_SCAN, FL_VALUE, FL_DERIVE
 
@@ -64,8 +65,7 @@ cdef extern from "fastloss.h" nogil:
         double softcap, scale
         int stream
         void *value
-        void *entropy
-        void *logsumexp
+        void **score
         int64_t *rank
         int64_t *prediction
         fl_matrix grad, hess
@@ -134,6 +134,19 @@ cdef extern from "fastloss.h" nogil:
         int64_t *picked
         void *factors
 
+    ctypedef struct fl_sum:
+        pass
+
+    ctypedef struct fl_tally:
+        const int64_t *first
+        int arrays
+        const void **value
+        fl_sum *sum
+        const int64_t *rank
+        int bounds
+        const int64_t *bound
+        int64_t *within
+
     ctypedef struct fl_table:
         const char *name
         fl_tile *pointwise[1][3][2]
@@ -144,6 +157,7 @@ cdef extern from "fastloss.h" nogil:
         fl_tile *distances[2]
         fl_tile *both_ways[2]
         fl_tile *labels[2]
+        fl_tile *tally[2]
         fl_tile *read
         fl_tile *copy
 

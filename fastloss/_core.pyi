@@ -17,6 +17,7 @@ SQUARE: int
 PAIR_PARTS: int
 TILE: int
 BLOCK: int
+SUM_DIGITS: int
 SCAN: int
 VALUE: int
 DERIVE: int
@@ -139,5 +140,8 @@ def distances(
     threads: int,
 ) -> None: ...
 def both_ways(wide: bool, pairs: Array, rows_lse: Array, columns_lse: Array, scale: float, threads: int) -> None: ...
+def tally(
+    wide: bool, values: tuple[Array, ...], rank: Array | None, bounds: Array, first: Array, threads: int
+) -> tuple[Array, Array]: ...
 def read_probe(array: Array, threads: int = 0) -> float: ...
 def copy_probe(source: Array, to: Array, threads: int = 0) -> None: ...

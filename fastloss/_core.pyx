@@ -89,6 +89,7 @@ SEQUENCE = _names(fl_sequence_names)
 PAIRWISE = _names(fl_pairwise_names)
 TILE, BLOCK, NARROW = FL_TILE, FL_BLOCK, FL_NARROW
 SCAN, VALUE, DERIVE = FL_SCAN, FL_VALUE, FL_DERIVE
+SUM_DIGITS = FL_SUM_DIGITS
 CARRY = sizeof(fl_carry) // sizeof(double)
 COMPILER = FL_COMPILER.decode()
 OPENMP = FL_OPENMP.decode()
@@ -271,6 +272,8 @@ def rowwise(int loss, bint wide, cnp.ndarray input, int axis, label, dense, upst
             int threads, tuple piece=None):
     """Run a rowwise kernel along an axis (loss -1: only look at the labels).
 
+    `extra`, of kernels that score: ranks, predictions or None, and up to three arrays of what they hand on.
+
     `piece`, of rows whose classes come in pieces: what to do with it (SCAN, VALUE, DERIVE), its first class, how many
     classes there are, and an array of CARRY float64 numbers for each row.
 
@@ -291,7 +294,8 @@ def rowwise(int loss, bint wide, cnp.ndarray input, int axis, label, dense, upst
         job.carry = <fl_carry *>cnp.PyArray_DATA(a)
     job.dense.rows.data = job.grad.rows.data = job.hess.rows.data = NULL
     job.label.data = NULL
-    job.upstream = job.weight = job.value = job.entropy = job.logsumexp = NULL
+    job.upstream = job.weight = job.value = NULL
+    job.score[0] = job.score[1] = job.score[2] = NULL
     job.rank = job.prediction = NULL
     if label is not None:
         a = label
@@ -317,10 +321,11 @@ def rowwise(int loss, bint wide, cnp.ndarray input, int axis, label, dense, upst
     if hess is not None:
         describe_rows(&job.hess, hess, axis)
     if extra is not None:
-        job.entropy = cnp.PyArray_DATA(extra[0])
-        job.rank = <int64_t *>cnp.PyArray_DATA(extra[1])
-        job.prediction = <int64_t *>cnp.PyArray_DATA(extra[2])
-        job.logsumexp = cnp.PyArray_DATA(extra[3])
+        job.rank = <int64_t *>cnp.PyArray_DATA(extra[0])
+        if extra[1] is not None:
+            job.prediction = <int64_t *>cnp.PyArray_DATA(extra[1])
+        for i in range(len(extra) - 2):
+            job.score[i] = cnp.PyArray_DATA(extra[2 + i])
     work.tile = table.labels[wide] if loss < 0 else table.rowwise[loss][wide]
     work.job = &job
     work.items = job.count
@@ -445,6 +450,46 @@ def sequences(int loss, bint wide, cnp.ndarray input, cnp.ndarray target, cnp.nd
 
 
 include "_pairs.pxi"
+
+
+def tally(bint wide, tuple values, rank, cnp.ndarray bounds not None, cnp.ndarray first not None, int threads):
+    """Exact sums of contiguous arrays of the compute dtype, and how many ranks lie below each bound, by segments.
+
+    `first` is int64: where each segment begins, and the end of the last. Returns an array (segments, arrays) of
+    bytes, those of an fl_sum each, and an int64 array (segments, bounds).
+    """
+    cdef fl_tally job
+    cdef fl_work work
+    cdef fl_partial total
+    cdef int i
+    cdef cnp.ndarray sums, within
+    cdef int64_t segments = cnp.PyArray_SIZE(first) - 1
+    if len(values) > FL_TALLY_ARRAYS:
+        raise ValueError("too many arrays")
+    job.first = <const int64_t *>cnp.PyArray_DATA(first)
+    job.arrays = len(values)
+    for i in range(job.arrays):
+        job.value[i] = cnp.PyArray_DATA(values[i])
+    job.bounds = cnp.PyArray_SIZE(bounds) if rank is not None else 0
+    job.rank = NULL if rank is None else <const int64_t *>cnp.PyArray_DATA(rank)
+    job.bound = <const int64_t *>cnp.PyArray_DATA(bounds)
+    cdef cnp.npy_intp *shape = [segments, job.arrays, sizeof(fl_sum)]
+    sums = cnp.PyArray_EMPTY(3, shape, cnp.NPY_UINT8, 0)
+    shape[1] = job.bounds
+    within = cnp.PyArray_EMPTY(2, shape, cnp.NPY_INT64, 0)
+    job.sum = <fl_sum *>cnp.PyArray_DATA(sums)
+    job.within = <int64_t *>cnp.PyArray_DATA(within)
+    work.tile = table.tally[wide]
+    work.job = &job
+    work.items = segments
+    work.tile_items = 1
+    work.cost = job.first[segments] * (2 * job.arrays + job.bounds)
+    work.scratch = 0
+    work.threads = threads
+    with nogil:
+        i = fl_run(&work, &total)
+    check(i)
+    return sums, within
 
 
 def read_probe(cnp.ndarray array not None, int threads=0):

@@ -1,36 +1,33 @@
-"""The command line: ``fastloss evaluate``, ``fastloss demo``, ``fastloss info``."""
+"""The command line: what ``fastloss evaluate``, ``merge``, ``compare``, ``demo`` and ``info`` are told."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import math
 import os
 import re
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from . import npy, report
 from ._version import __version__
+from .commands import compare, demo, evaluate, merge
 from .config import show_config
-from .evaluation import Evaluation
-from .threads import get_num_threads, num_threads
+from .failure import Failure
+from .files import SUFFIXES
+from .files.raw import FLOATS, NUMBERS
+from .threads import num_threads
 
 __all__ = ["main"]
+
+_Arguments = argparse._ActionsContainer
 
 EXIT_STATUS = """\
 exit status:
   0    done
   1    the data could not be evaluated; one line on standard error says why
   2    wrong usage
-  130  interrupted
+  130  interrupted (143: told to end); with --state what was done is kept
   141  standard output was closed"""
 
 
@@ -51,13 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         with num_threads(args.threads) if args.threads else contextlib.nullcontext():
             args.run(args)
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        return _say("interrupted", 130)
+    except KeyboardInterrupt as interruption:
+        return _say(str(interruption) or "interrupted", 128 + getattr(interruption, "number", 2))
     except BrokenPipeError:
         # Python flushes standard output once more on its way out: give it somewhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (report.Failure, OSError) as failure:
+    except OSError as error:
+        return _say(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}", 1)
+    except Failure as failure:
         return _say(f"error: {failure}", 1)
     except MemoryError:
         return _say("error: out of memory", 1)
@@ -70,73 +69,120 @@ def _say(message: str, status: int) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         prog="fastloss",
         description="Loss functions at the speed of memory: evaluate stored logits.",
         epilog=EXIT_STATUS,
-        formatter_class=raw,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"fastloss {__version__}")
     parser.set_defaults(threads=None)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, (run, fill, help, description) in _COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=help,
+            description=description or help,
+            epilog=EXIT_STATUS,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        fill(command)
+        command.set_defaults(run=run)
+    return parser
 
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--json",
-        metavar="FILE",
-        help="also write the figures to FILE as JSON (infinite and NaN as null); with -, only that, to standard output",
-    )
-    common.add_argument("--quiet", action="store_true", help="show no progress")
-    common.add_argument("--threads", type=_positive, metavar="N", help="number of threads")
 
-    evaluate = commands.add_parser(
-        "evaluate",
-        parents=[common],
-        help="loss, perplexity and accuracy of a file of logits",
-        description="Evaluate logits (..., classes) against integer targets (...), both stored as .npy.\n"
-        "The files are memory-mapped and read once, in blocks: they may be larger than memory.",
-        epilog=EXIT_STATUS,
-        formatter_class=raw,
+def _evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "logits", metavar="LOGITS", help="float16, float32, float64 or bfloat16; several files as a pattern in quotes"
     )
-    evaluate.add_argument("logits", metavar="LOGITS.npy", help="float16, float32, float64 or bfloat16")
-    evaluate.add_argument("targets", metavar="TARGETS.npy", help="any integer dtype")
-    evaluate.add_argument(
-        "--ignore-index", type=int, default=-100, metavar="LABEL", help="leave these rows out (default: -100)"
+    parser.add_argument("targets", metavar="TARGETS", nargs="?", help="integers; by default in the files of the logits")
+    _files(parser.add_argument_group("files"))
+    _figures(parser.add_argument_group("figures"))
+    written = parser.add_argument_group("what is written")
+    written.add_argument("--per-token", metavar="FILE.npy", help="every row's loss; NaN where it is not evaluated")
+    written.add_argument("--plot", metavar="FILE.png", help="pictures of the losses (.png, .svg, .pdf)")
+    written.add_argument("--html", metavar="FILE.html", help="a page of figures and pictures, in one file")
+    written.add_argument(
+        "--state", metavar="FILE", help="what merge and --resume need, every minute and when interrupted too"
     )
-    evaluate.add_argument("--top-k", type=_positive, default=5, metavar="K", help="for the top-k accuracy (default: 5)")
-    evaluate.add_argument("--dtype", choices=["bfloat16"], help="what 2-byte logits are that NumPy has no dtype for")
-    evaluate.add_argument(
+    written.add_argument(
+        "--resume", metavar="FILE", help="go on from this state, which is --state again unless another is given"
+    )
+    _common(parser, written)
+    parser.add_argument(
         "--block-size",
         type=_size,
         default="64M",
         metavar="SIZE",
-        help="bytes per block; suffixes K, M, G (default: 64M)",
+        help="bytes per block, of which up to 4 are held; suffixes K, M, G (default: 64M)",
     )
-    evaluate.set_defaults(run=_evaluate)
 
-    demo = commands.add_parser(
-        "demo",
-        parents=[common],
-        help="evaluate a small language model on Python's own standard library",
-        description="Train a byte n-gram model on three quarters of the standard library's source files,\n"
-        "evaluate its logits on the others, and compare with zlib, lzma and NumPy.\n"
-        "Nothing is downloaded or kept.",
-        epilog=EXIT_STATUS,
-        formatter_class=raw,
+
+def _files(group: _Arguments) -> None:
+    group.add_argument("--logits-key", metavar="KEY", help="which array or column is the logits, where it is not plain")
+    group.add_argument("--labels-key", dest="targets_key", metavar="KEY", help="which are the targets")
+    for name, what in _EXTRAS.items():
+        group.add_argument(f"--{name}", metavar="FILE", help=f"{what}, from a file")
+        flag = f"--{name.removesuffix('s') if name != 'bytes' else name}-key"
+        group.add_argument(flag, dest=f"{name}_key", metavar="KEY", help=f"{what}, with the targets or logits")
+    group.add_argument("--dtype", choices=FLOATS, help="of raw logits; bfloat16: of 2-byte values in any file")
+    group.add_argument("--shape", type=_shape, metavar="N,...,C", help="the logits are raw; =-1,C: as many rows as fit")
+    group.add_argument(
+        "--labels-dtype", dest="targets_dtype", choices=NUMBERS, default="int64", help="of raw targets (default: int64)"
     )
-    demo.add_argument(
+
+
+def _figures(group: _Arguments) -> None:
+    group.add_argument(
+        "--ignore-index", type=int, default=-100, metavar="LABEL", help="leave these rows out (default: -100)"
+    )
+    group.add_argument(
+        "--top-k", type=_several, default=5, metavar="K[,K...]", help="for the top-k accuracies (default: 5)"
+    )
+    group.add_argument("--ranks", action="store_true", help="mean rank and mean reciprocal rank of the target")
+    group.add_argument("--worst", type=_positive, default=0, metavar="N", help="the N rows of the largest losses")
+    group.add_argument(
+        "--first-row",
+        type=int,
+        default=0,
+        metavar="N",
+        help="the number of the first row, for the --worst of merged states",
+    )
+
+
+def _merge(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("states", metavar="STATE", nargs="+", help="as evaluate --state wrote them")
+    parser.add_argument("--state", metavar="FILE", help="write the state of all of them")
+    _common(parser)
+
+
+def _compare(parser: argparse.ArgumentParser) -> None:
+    for name in ("a", "b"):
+        parser.add_argument(name, metavar=name.upper(), help="losses (.npy), figures (.json) or a state")
+    parser.add_argument("--unpaired", action="store_true", help="compare the means alone")
+    _common(parser)
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--bytes",
         type=_positive,
         default=1 << 21,
         metavar="N",
         help="held-out bytes to evaluate (default: 2097152)",
     )
-    demo.set_defaults(run=_demo)
+    _common(parser)
 
-    info = commands.add_parser("info", help="version, instruction set, threads and compiler")
-    info.set_defaults(run=lambda args: show_config())
-    return parser
+
+def _common(parser: argparse.ArgumentParser, written: _Arguments | None = None) -> None:
+    (written or parser).add_argument(
+        "--json",
+        metavar="FILE",
+        help="also write the figures to FILE as JSON (infinite and NaN as null); with -, only that, to standard output",
+    )
+    (written or parser).add_argument("--markdown", metavar="FILE", help="the tables as Markdown; - likewise")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    parser.add_argument("--threads", type=_positive, metavar="N", help="number of threads")
 
 
 def _positive(text: str) -> int:
@@ -146,6 +192,13 @@ def _positive(text: str) -> int:
     return value
 
 
+def _several(text: str) -> int | tuple[int, ...]:
+    values = tuple(_positive(each) for each in text.split(","))
+    if len(set(values)) < len(values):
+        raise argparse.ArgumentTypeError(f"{text!r} names a number twice")
+    return values[0] if len(values) == 1 else values
+
+
 def _size(text: str) -> int:
     match = re.fullmatch(r"(\d+)\s*([KMG]?)(?:i?B)?", text, re.IGNORECASE)
     if not match or int(match[1]) == 0:
@@ -153,110 +206,51 @@ def _size(text: str) -> int:
     return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2].upper()]
 
 
-def _evaluate(args: argparse.Namespace) -> None:
-    logits = npy.open_logits(args.logits, args.dtype)
-    targets = npy.open_targets(args.targets, logits.shape[:-1])
-    evaluation = Evaluation(ignore_index=args.ignore_index, top_k=args.top_k)
-    start = time.perf_counter()
-    with report.progress("evaluating", logits.nbytes, quiet=args.quiet) as advance:
-        for first, block, labels in _blocks(logits, targets, args.block_size):
-            try:
-                evaluation.update(block, labels)
-            except IndexError:
-                raise report.Failure(_bad_label(args, first, labels, logits.shape)) from None
-            except (TypeError, ValueError) as error:
-                raise report.Failure(f"{args.logits}: {error}") from None
-            advance(block.nbytes)
-    seconds = time.perf_counter() - start
-    figures = {
-        **evaluation.compute(),
-        "logits": args.logits,
-        "targets": args.targets,
-        "shape": list(logits.shape),
-        "dtype": logits.dtype.name,
-        "seconds": seconds,
-        "tokens_per_second": targets.size / seconds,
-        "gigabytes_per_second": logits.nbytes / seconds / 1e9,
-        "threads": get_num_threads(),
-        "fastloss": __version__,
-    }
-    if args.json != "-":
-        report.print_table(*_evaluation_table(figures, args.top_k))
-    _write_json(figures, args.json)
+def _shape(text: str) -> tuple[int, ...]:
+    first, *others = (int(each) for each in text.split(","))
+    if first < -1 or any(each < 0 for each in others):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shape such as 1000,32000")
+    return first, *others
 
 
-def _blocks(
-    logits: NDArray[Any], targets: NDArray[np.integer], size: int
-) -> Iterator[tuple[int, NDArray[Any], NDArray[np.integer]]]:
-    """Cut the rows into blocks of about `size` bytes: (number of the first row, logits, labels)."""
-    rows_each = math.prod(logits.shape[1:-1])
-    if logits.flags.c_contiguous:
-        logits, targets, rows_each = logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), 1
-    step = max(1, size // max(1, logits.itemsize * math.prod(logits.shape[1:])))
-    for first in range(0, len(logits), step):
-        block = slice(first, first + step)
-        yield first * rows_each, _native(logits[block]), _native(targets[block])
-
-
-def _native(array: NDArray[Any]) -> NDArray[Any]:
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-
-
-def _bad_label(args: argparse.Namespace, first: int, labels: NDArray[np.integer], shape: tuple[int, ...]) -> str:
-    """Say which label of the block that starts at row `first` is the first out of range."""
-    labels = labels.reshape(-1)
-    bad = np.argmax(((labels < 0) | (labels >= shape[-1])) & (labels != args.ignore_index))
-    row = ", ".join(map(str, np.unravel_index(first + bad, shape[:-1])))
-    return f"{args.targets}: label {labels[bad]} at row {row} is out of range for {shape[-1]} classes"
-
-
-def _evaluation_table(figures: dict[str, Any], top_k: int) -> tuple[str, list[list[report.Row]]]:
-    fixed, significant = report.fixed, report.significant
-    shape = " x ".join(f"{size:,}" for size in figures["shape"])
-    counts: list[report.Row] = [
-        ("count", f"{figures['count']:,}", ""),
-        ("ignored", f"{figures['ignored']:,}", ""),
-    ]
-    if figures["nonfinite"]:
-        counts.append(("not finite", f"{figures['nonfinite']:,}", "rows whose loss is infinite or NaN"))
-    return f"{Path(figures['logits']).name}: {shape} {figures['dtype']}", [
-        [
-            ("loss", fixed(figures["loss"]), "nats per token"),
-            ("perplexity", fixed(figures["perplexity"]), ""),
-            ("bits per token", fixed(figures["bits_per_token"]), ""),
-            ("accuracy", report.percent(figures["accuracy"]), ""),
-            (f"top-{top_k} accuracy", report.percent(figures[f"top{top_k}_accuracy"]), ""),
-            ("mean entropy", fixed(figures["entropy"]), "nats"),
-        ],
-        counts,
-        [
-            ("time", f"{figures['seconds']:.3f} s", f"{figures['threads']} threads"),
-            ("tokens/s", significant(figures["tokens_per_second"]), ""),
-            ("GB/s", significant(figures["gigabytes_per_second"]), "of logits"),
-        ],
-    ]
-
-
-def _demo(args: argparse.Namespace) -> None:
-    from . import demo
-
-    figures = demo.run(args.bytes, quiet=args.quiet)
-    if args.json != "-":
-        report.print_table(*demo.table(figures))
-    _write_json(figures, args.json)
-
-
-def _write_json(figures: dict[str, Any], path: str | None) -> None:
-    if path is None:
-        return
-    text = json.dumps(_finite(figures), indent=2, allow_nan=False) + "\n"
-    if path == "-":
-        sys.stdout.write(text)
-    else:
-        Path(path).write_text(text, encoding="utf-8")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+_EXTRAS = {
+    "groups": "which group a row is of, to be evaluated by itself",
+    "sequences": "which text a row is of, for the mean of the texts' perplexities",
+    "bytes": "how many bytes of text a row is, for bits per byte",
+}
+_RAW = ".bin, .raw or .dat"
+_COMMANDS: dict[str, tuple[Any, Callable[[argparse.ArgumentParser], None], str, str]] = {
+    "evaluate": (
+        evaluate.run,
+        _evaluate,
+        "loss, perplexity, accuracy and more of files of logits",
+        "Evaluate logits (..., classes) against integer targets (...), in files that are read once, in blocks: they\n"
+        "may be larger than memory. The format is told by the name:\n"
+        f"{', '.join(SUFFIXES)};\n"
+        f"{_RAW} are raw values, which need --dtype and --shape; - is an Arrow stream on standard input.\n"
+        "All but .npy, .npz and raw files need the [files] extra.",
+    ),
+    "merge": (
+        merge.run,
+        _merge,
+        "the figures of evaluations that were run apart",
+        "Merge states that evaluate --state wrote: the figures are those of one evaluation of all the files, to the\n"
+        "last bit.",
+    ),
+    "compare": (
+        compare.run,
+        _compare,
+        "the difference of two models' losses, with its standard error",
+        "Compare B with A. Where both are losses of the same rows (what evaluate --per-token wrote, or --json figures\n"
+        "that name it), rows are compared one by one; else the means are, as those of unrelated samples.",
+    ),
+    "demo": (
+        demo.run,
+        _demo,
+        "evaluate a small language model on Python's own standard library",
+        "Train a byte n-gram model on three quarters of the standard library's source files,\n"
+        "evaluate its logits on the others, and compare with zlib, lzma and NumPy.\n"
+        "Nothing is downloaded or kept.",
+    ),
+    "info": (lambda args: show_config(), lambda parser: None, "version, instruction set, threads and compiler", ""),
+}

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from . import report
 from .evaluation import Evaluation
+from .failure import Failure
 from .ngram import ByteNGram
 from .rowwise import cross_entropy
 from .threads import get_num_threads
@@ -46,7 +47,7 @@ def corpus(folder: Path) -> tuple[bytes, bytes]:
     del texts[::4]
     training = b"".join(texts)
     if min(len(training), len(held_out)) < LEAST:
-        raise report.Failure(
+        raise Failure(
             f"{folder} has too few Python sources ({len(training) + len(held_out):,} bytes): the demo takes "
             "its text from the standard library, which this Python has in a zip file or without sources"
         )
@@ -171,7 +172,7 @@ def _compare(logits: NDArray[np.float32], labels: NDArray[np.uint8]) -> dict[str
     for name, entry in {**figures, "Evaluation": evaluation.compute()}.items():
         entry["difference"] = abs(entry["loss"] / truth - 1.0)
         if not entry["difference"] <= TOLERANCE:
-            raise report.Failure(f"{name} gives {entry['loss']!r}, the NumPy float64 reference {truth!r}")
+            raise Failure(f"{name} gives {entry['loss']!r}, the NumPy float64 reference {truth!r}")
     return figures
 
 

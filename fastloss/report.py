@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["Failure", "Row", "fixed", "percent", "print_table", "progress", "significant"]
+__all__ = ["Row", "fixed", "percent", "print_table", "progress", "significant"]
 
 Row = tuple[str, str, str]
 """What is reported, its value, and a unit or remark."""
-
-
-class Failure(Exception):
-    """What a command says in one line, without a traceback, before it ends with status 1."""
 
 
 def fixed(value: float, digits: int = 4) -> str:
@@ -69,8 +66,8 @@ def _print_plain(title: str, sections: Sequence[Sequence[Row]]) -> None:
 
 
 @contextlib.contextmanager
-def progress(label: str, total: int, *, quiet: bool = False) -> Iterator[Callable[[int], None]]:
-    """Show on standard error how many of `total` bytes are done, if that is a terminal.
+def progress(label: str, total: int | None, *, quiet: bool = False) -> Iterator[Callable[[int], None]]:
+    """Show on standard error how many of `total` bytes are done (None: of unknown many), if it is a terminal.
 
     Yields the function to call with every number of bytes done.
     """
@@ -95,7 +92,7 @@ def progress(label: str, total: int, *, quiet: bool = False) -> Iterator[Callabl
         yield lambda done: bars.advance(task, done)
 
 
-def _plain_progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
+def _plain_progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
     start = shown = time.monotonic()
     seen = 0
 
@@ -105,8 +102,12 @@ def _plain_progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
         now = time.monotonic()
         if now - shown > 0.1:
             shown = now
-            text = f"{label} {seen / max(total, 1):4.0%}  {seen / (now - start) / 1e9:.1f} GB/s"
-            print(f"\r{text}", end="", file=sys.stderr, flush=True)
+            rate = seen / (now - start)
+            text = f"{label} {seen / 1e9:.1f} GB  {rate / 1e9:.1f} GB/s"
+            if total:
+                left = datetime.timedelta(seconds=round((total - seen) / rate))
+                text = f"{label} {seen / total:4.0%}  {rate / 1e9:.1f} GB/s  {left} left"
+            print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
 
     try:
         yield advance

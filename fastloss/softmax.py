@@ -173,7 +173,7 @@ class _Score(Rowwise):
         shape, dtype = arrays.row_shape(self.input, self.axis), np.float64 if self.double else np.float32
         log_prob, entropy, logsumexp = (np.empty(shape, dtype) for _ in range(3))
         rank, prediction = np.empty(shape, np.int64), np.empty(shape, np.int64)
-        self._run(self.code, value=log_prob, extra=(entropy, rank, prediction, logsumexp))
+        self._run(self.code, value=log_prob, extra=(rank, prediction, entropy, logsumexp))
         return Score(log_prob, entropy, rank, prediction, logsumexp)
 
 

@@ -15,6 +15,7 @@ typedef struct {
     real max;         /* m; -inf: there is no class but masked ones */
     real top, others; /* s = top + others */
     real tilt;        /* sum of (m - x) e */
+    real squares;     /* sum of e^2 of all but one largest class */
     real picked;      /* the target's logit */
     real weight;      /* the target's class weight */
     real dot, mass;   /* sums of the kernel's own dot */
@@ -289,8 +290,8 @@ FL_INLINE real R(entropy_of_probabilities_grad)(R(class_of) c, const R(row_param
     return c.x == 0 ? 0 : k->factor * (R(log)(c.x) + 1);
 }
 
-/* log p_t, and beside it the row's entropy and lse; ranks are the scan's. */
-#define score_needs (NEEDS_EXP | NEEDS_TILT | NEEDS_LABEL | NEEDS_RANK)
+/* log p_t, and beside it the row's entropy and lse; ranks and the first largest class are the scan's. */
+#define score_needs (NEEDS_EXP | NEEDS_TILT | NEEDS_LABEL | NEEDS_RANK | NEEDS_FIRST)
 #define score_dot no_dot
 #define score_hess no_hess
 FL_INLINE real R(score_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
@@ -301,3 +302,28 @@ FL_INLINE real R(score_finish)(const R(summary) *s, const R(row_params) *p, R(co
     return -((s->max - s->picked) + log_sum);
 }
 #define score_grad no_hess
+
+/* -log p_t, and beside it the row's entropy and confidence, which is the largest probability. */
+#define score_outcome_needs (NEEDS_EXP | NEEDS_TILT | NEEDS_LABEL | NEEDS_RANK)
+#define score_outcome_dot no_dot
+#define score_outcome_hess no_hess
+#define score_outcome_grad no_hess
+FL_INLINE real R(score_outcome_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
+    real log_sum = R(log_sum)(s), inverse = 1 / (s->top + s->others);
+    (void)p;
+    k->offset = log_sum + s->tilt * inverse;
+    k->factor = s->top * inverse;
+    return (s->max - s->picked) + log_sum;
+}
+
+/* And the Brier score, (1 - p_t)^2 + the sum of all other p^2. */
+#define score_outcome_brier_needs (score_outcome_needs | NEEDS_SQUARES)
+#define score_outcome_brier_dot no_dot
+#define score_outcome_brier_hess no_hess
+#define score_outcome_brier_grad no_hess
+FL_INLINE real R(score_outcome_brier_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
+    double top = (double)s->top, e = top * (double)R(exp_nonpositive)(s->picked - s->max);
+    double missing = R(missing)(s, e), inverse = R(inverse)(s);
+    k->at_target = (real)(((double)s->squares + (top * top - e * e)) * (inverse * inverse) + missing * missing);
+    return R(score_outcome_finish)(s, p, k);
+}

@@ -1,7 +1,7 @@
 /* Rows together, a row in each lane: for rows of few classes, and for a class axis that is not the last. */
 
 /* The new maxima of the lanes, and what was found so far in their units. */
-FL_INLINE void R(raise_lanes)(R(scans) *s, const real *top, int tilt) {
+FL_INLINE void R(raise_lanes)(R(scans) *s, const real *top, int needs) {
     int raised = 0;
     FL_SIMD_REDUCE(|, raised)
     for (int l = 0; l < LANES; l++)
@@ -16,7 +16,8 @@ FL_INLINE void R(raise_lanes)(R(scans) *s, const real *top, int tilt) {
     }
     for (int l = 0; l < LANES; l++) {
         R(unit) from = R(lane_unit)(s, l);
-        double all = s->rest[l] + s->count[l] * (double)from.top, factor;
+        const double count = s->count[l], all = s->rest[l] + count * (double)from.top;
+        double factor;
         real before = s->max[l];
         if (!(top[l] > before))
             continue;
@@ -25,8 +26,10 @@ FL_INLINE void R(raise_lanes)(R(scans) *s, const real *top, int tilt) {
         if (!(before > -REAL_INF))
             continue;
         factor = top[l] < REAL_INF ? R(rescale)(from, R(lane_unit)(s, l)) : 0;
-        if (tilt)
+        if (needs & NEEDS_TILT)
             s->tilt[l] = r64_times(factor, s->tilt[l] + ((double)top[l] - (double)before) * all);
+        if (needs & NEEDS_SQUARES)
+            s->squares[l] = factor * factor * (s->squares[l] + count * (double)from.top * (double)from.top);
         s->rest[l] = factor * all;
     }
 }
@@ -40,8 +43,8 @@ FL_INLINE void R(max_panel)(real *top, R(panel) x, int64_t n) {
 }
 
 /* e of one class of every row; into the sums goes 0 for a largest class, which is counted instead (see R(exp_lanes)). */
-FL_INLINE void R(exp_class)(const R(scans) *s, const real *x, real *sums, real *tilts, bits_t *counts, real *kept,
-                            int tilt) {
+FL_INLINE void R(exp_class)(const R(scans) *s, const real *x, real *sums, real *tilts, real *squares, bits_t *counts,
+                            real *kept, int needs) {
     FL_SIMD
     for (int l = 0; l < LANES; l++) {
         real v = x[l], e = R(exp_in)(R(lane_unit)(s, l), v);
@@ -51,8 +54,10 @@ FL_INLINE void R(exp_class)(const R(scans) *s, const real *x, real *sums, real *
         e = R(from_bits)(R(to_bits)(e) & ~same);
         counts[l] -= same;
         sums[l] += e;
-        if (tilt)
-            tilts[l] += R(times)(e, s->max[l] - v);
+        if (needs & NEEDS_SQUARES)
+            squares[l] += e * e;
+        if (needs & NEEDS_TILT)
+            tilts[l] = R(fma)(e, R(below_max)(R(lane_unit)(s, l), R(shift_of)(s->max[l]), v), tilts[l]);
     }
 }
 
@@ -78,23 +83,41 @@ FL_NOINLINE void R(add_parts)(double *to, const real *parts) {
         to[l] += wide[l];
 }
 
-/* Ranks, and the first largest class where the maximum is larger than `before`, which is then the new maximum. */
-FL_INLINE void R(rank_panel)(R(scans) *s, R(panel) x, int64_t j, int64_t n, const R(group) *g, const real *picked,
-                             real *before) {
+/* Classes that come before the labels, of a panel that begins with class j. */
+FL_INLINE void R(rank_panel)(R(scans) *s, R(panel) x, int64_t j, int64_t n, int lanes, const real *picked,
+                             const bits_t *label) {
+    for (int64_t first = 0; first < lanes; first += R(abreast)) {
+        FL_ALIGNED(64) bits_t above[R(abreast)] = {0};
+        for (int64_t c = 0; c < n; c++) {
+            const bits_t here = (bits_t)(j + c);
+            FL_SIMD
+            for (int i = 0; i < R(abreast); i++) {
+                const int64_t l = first + i;
+                const real v = x.at[c * x.step + l];
+                const int ahead = (v > picked[l]) | ((v == picked[l]) & (here < label[l]));
+                above[i] = ahead ? above[i] + 1 : above[i];
+            }
+        }
+        FL_SIMD
+        for (int i = 0; i < R(abreast); i++)
+            s->ahead[first + i] += (int32_t)above[i];
+    }
+}
+
+/* The first largest class where the maximum is larger than `before`, which is then the new maximum. */
+FL_INLINE void R(first_panel)(R(scans) *s, R(panel) x, int64_t j, int64_t n, int lanes, real *before) {
     int32_t first[R(most_lanes)];
-    for (int l = 0; l < g->lanes; l++)
+    for (int l = 0; l < lanes; l++)
         first[l] = -1;
     for (int64_t c = n - 1; c >= 0; c--)
-        for (int64_t block = 0; block < g->lanes; block += LANES) {
+        for (int64_t block = 0; block < lanes; block += LANES) {
             FL_SIMD
             for (int i = 0; i < LANES; i++) {
                 const int64_t l = block + i;
-                real v = x.at[c * x.step + l];
-                s->ahead[l] += (v > picked[l]) | ((v == picked[l]) & (j + c < g->label[l]));
-                first[l] = v == s->max[l] ? (int32_t)(j + c) : first[l];
+                first[l] = x.at[c * x.step + l] == s->max[l] ? (int32_t)(j + c) : first[l];
             }
         }
-    for (int l = 0; l < g->lanes; l++)
+    for (int l = 0; l < lanes; l++)
         if (first[l] >= 0 && s->max[l] > before[l]) {
             s->first[l] = first[l];
             before[l] = s->max[l];
@@ -103,69 +126,86 @@ FL_INLINE void R(rank_panel)(R(scans) *s, R(panel) x, int64_t j, int64_t n, cons
 
 /* One block of wide rows: the sums of R(scan_block), class j in part j % LANES, so that a row has the same bits whether it
  * is walked with others or alone. */
-FL_INLINE void R(scan_wide)(R(scans) *s, const fl_rowwise *job, const R(group) *g, const real *picked, real *flat,
-                            real *buffer, int64_t j, int64_t end, int needs) {
-    FL_ALIGNED(64) real top[LANES], before[LANES], sums[LANES * LANES], tilts[LANES * LANES];
+FL_INLINE void R(scan_wide)(R(scans) *s, const fl_rowwise *job, const R(group) *g, const real *picked,
+                            const bits_t *label, real *flat, real *buffer, int64_t j, int64_t end, int needs) {
+    FL_ALIGNED(64) real top[LANES], before[LANES], sums[LANES * LANES], tilts[LANES * LANES], squares[LANES * LANES];
     FL_ALIGNED(64) bits_t counts[LANES] = {0};
-    const int tilt = needs & NEEDS_TILT;
     memset(sums, 0, sizeof sums);
-    if (tilt)
+    if (needs & NEEDS_TILT)
         memset(tilts, 0, sizeof tilts);
+    if (needs & NEEDS_SQUARES)
+        memset(squares, 0, sizeof squares);
     memcpy(top, s->max, sizeof top);
     memcpy(before, s->max, sizeof before);
     for (int64_t i = j; i < end; i += FL_NARROW) {
         int64_t n = fl_min(end - i, FL_NARROW);
         R(max_panel)(top, R(load_panel)(&job->input, g, i, n, (real)job->softcap, flat, buffer), n);
     }
-    R(raise_lanes)(s, top, tilt);
+    R(raise_lanes)(s, top, needs);
     for (int64_t i = j; i < end; i += FL_NARROW) {
         int64_t n = fl_min(end - i, FL_NARROW);
         R(panel) x = R(load_panel)(&job->input, g, i, n, (real)job->softcap, flat, buffer);
         for (int64_t c = 0; c < n; c++) {
             int64_t part = (i - j + c) % LANES * LANES;
-            R(exp_class)(s, x.at + c * x.step, sums + part, tilts + part, counts, NULL, tilt);
+            R(exp_class)(s, x.at + c * x.step, sums + part, tilts + part, squares + part, counts, NULL, needs);
         }
         if (needs & NEEDS_RANK)
-            R(rank_panel)(s, x, i, n, g, picked, before);
+            R(rank_panel)(s, x, i, n, g->lanes, picked, label);
+        if (needs & NEEDS_FIRST)
+            R(first_panel)(s, x, i, n, g->lanes, before);
     }
     R(add_counts)(s, counts);
     R(add_parts)(s->rest, sums);
-    if (tilt)
+    if (needs & NEEDS_TILT)
         R(add_parts)(s->tilt, tilts);
+    if (needs & NEEDS_SQUARES)
+        R(add_parts)(s->squares, squares);
 }
 
-FL_INLINE void R(scan_columns)(R(scans) *s, const fl_rowwise *job, const R(group) *g, const real *picked, R(panel) x,
-                               real *flat, real *buffer, real *kept, int needs) {
+FL_INLINE void R(scan_columns)(R(scans) *s, const fl_rowwise *job, const R(group) *g, const real *picked,
+                               const bits_t *label, R(panel) x, real *flat, real *buffer, real *kept, int needs) {
     real before[R(most_lanes)];
     for (int l = 0; needs & NEEDS_RANK && l < g->lanes; l++)
         s->first[l] = s->ahead[l] = 0, before[l] = -REAL_INF;
     if (job->classes <= FL_NARROW) {
         int64_t bytes;
         const char *ahead = R(rows_ahead)(&job->input, g->first, g->rows, job->classes, &bytes);
-        R(scan_narrow)(s, x, job->classes, g->lanes, ahead, bytes, needs & NEEDS_TILT, kept);
+        R(scan_narrow)(s, x, job->classes, g->lanes, ahead, bytes, needs, kept);
         if (needs & NEEDS_RANK)
-            R(rank_panel)(s, x, 0, job->classes, g, picked, before);
+            R(rank_panel)(s, x, 0, job->classes, g->lanes, picked, label);
+        if (needs & NEEDS_FIRST)
+            R(first_panel)(s, x, 0, job->classes, g->lanes, before);
         return;
     }
     for (int l = 0; l < LANES; l++)
-        s->max[l] = -REAL_INF, s->count[l] = s->rest[l] = s->tilt[l] = 0;
+        s->max[l] = -REAL_INF, s->count[l] = s->rest[l] = s->tilt[l] = s->squares[l] = 0;
     for (int64_t j = 0; j < job->classes; j += FL_BLOCK)
-        R(scan_wide)(s, job, g, picked, flat, buffer, j, fl_min(j + FL_BLOCK, job->classes), needs);
-    for (int l = 0; l < LANES; l++)
+        R(scan_wide)(s, job, g, picked, label, flat, buffer, j, fl_min(j + FL_BLOCK, job->classes), needs);
+    for (int l = 0; l < LANES; l++) {
         s->others[l] = R(others)(s->rest[l], s->count[l], s->top[l]);
+        s->squares[l] += (s->count[l] - 1) * (double)s->top[l] * (double)s->top[l];
+    }
 }
 
 FL_NOINLINE void R(scan_columns_plain)(R(scans) *s, const fl_rowwise *job, const R(group) *g, R(panel) x, real *flat,
                                        real *buffer, real *kept) {
-    R(scan_columns)(s, job, g, NULL, x, flat, buffer, kept, NEEDS_EXP);
+    R(scan_columns)(s, job, g, NULL, NULL, x, flat, buffer, kept, NEEDS_EXP);
 }
 FL_NOINLINE void R(scan_columns_tilt)(R(scans) *s, const fl_rowwise *job, const R(group) *g, R(panel) x, real *flat,
                                       real *buffer, real *kept) {
-    R(scan_columns)(s, job, g, NULL, x, flat, buffer, kept, NEEDS_EXP | NEEDS_TILT);
+    R(scan_columns)(s, job, g, NULL, NULL, x, flat, buffer, kept, NEEDS_EXP | NEEDS_TILT);
 }
 FL_NOINLINE void R(scan_columns_rank)(R(scans) *s, const fl_rowwise *job, const R(group) *g, const real *picked,
-                                      R(panel) x, real *flat, real *buffer, real *kept) {
-    R(scan_columns)(s, job, g, picked, x, flat, buffer, kept, NEEDS_EXP | NEEDS_TILT | NEEDS_RANK);
+                                      const bits_t *label, R(panel) x, real *flat, real *buffer, real *kept) {
+    R(scan_columns)(s, job, g, picked, label, x, flat, buffer, kept, score_outcome_needs);
+}
+FL_NOINLINE void R(scan_columns_first)(R(scans) *s, const fl_rowwise *job, const R(group) *g, const real *picked,
+                                       const bits_t *label, R(panel) x, real *flat, real *buffer, real *kept) {
+    R(scan_columns)(s, job, g, picked, label, x, flat, buffer, kept, score_needs);
+}
+FL_NOINLINE void R(scan_columns_squares)(R(scans) *s, const fl_rowwise *job, const R(group) *g, const real *picked,
+                                         const bits_t *label, R(panel) x, real *flat, real *buffer, real *kept) {
+    R(scan_columns)(s, job, g, picked, label, x, flat, buffer, kept, score_outcome_brier_needs);
 }
 
 /* The labels as integers of the lanes' width; those of rows that are not active mean nothing. */
@@ -228,6 +268,18 @@ FL_INLINE void R(panel_classes)(real *out, real *hess, R(panel) x, R(panel) y, c
         }
 }
 
+/* The ranks: beyond the last class where a logit is NaN, -1 where a row does not count. */
+FL_INLINE void R(put_ranks)(const fl_rowwise *job, const R(group) *g, R(scans) *s) {
+    const int32_t classes = (int32_t)job->classes;
+    FL_SIMD
+    for (int l = 0; l < R(most_lanes); l++)
+        s->ahead[l] = s->others[l] == s->others[l] ? s->ahead[l] : classes;
+    for (int l = 0; !g->all_active && l < g->rows; l++)
+        s->ahead[l] = g->active[l] ? s->ahead[l] : -1;
+    for (int l = 0; l < g->rows; l++)
+        job->rank[g->first + l] = s->ahead[l];
+}
+
 FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R(row_params) *p,
                                R(rowwise_kernel) kernel, real *value) {
     FL_ALIGNED(64) real flat[R(panel_size)], buffer[R(panel_size)], dense_buffer[R(panel_size)], out[R(panel_size)];
@@ -249,8 +301,12 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
             picked[l] = 0;
         R(pick)(job, g, x, label, picked);
     }
-    if (kernel.needs & NEEDS_RANK)
-        R(scan_columns_rank)(&s, job, g, picked, x, flat, buffer, kept);
+    if (kernel.needs & NEEDS_SQUARES)
+        R(scan_columns_squares)(&s, job, g, picked, label, x, flat, buffer, kept);
+    else if (kernel.needs & NEEDS_FIRST)
+        R(scan_columns_first)(&s, job, g, picked, label, x, flat, buffer, kept);
+    else if (kernel.needs & NEEDS_RANK)
+        R(scan_columns_rank)(&s, job, g, picked, label, x, flat, buffer, kept);
     else if (kernel.needs & NEEDS_TILT)
         R(scan_columns_tilt)(&s, job, g, x, flat, buffer, kept);
     else if (kernel.needs & NEEDS_EXP)
@@ -299,12 +355,9 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
         R(finish_lanes)(job, &s, g, picked, dot, mass, p, kernel, 0, value, &lanes);
     if (kernel.needs & NEEDS_RANK) {
         R(put_scores)(job, g, &lanes);
-        for (int l = 0; l < g->rows; l++) {
-            int64_t at = g->first + l;
-            int valid = s.others[l] == s.others[l];
-            job->rank[at] = !g->active[l] ? -1 : valid ? s.ahead[l] : job->classes;
-            job->prediction[at] = valid ? s.first[l] : -1;
-        }
+        R(put_ranks)(job, g, &s);
+        for (int l = 0; kernel.needs & NEEDS_FIRST && l < g->rows; l++)
+            job->prediction[g->first + l] = s.others[l] == s.others[l] ? s.first[l] : -1;
     }
     if (!job->grad.rows.data)
         return;

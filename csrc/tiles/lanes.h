@@ -6,7 +6,7 @@ typedef struct {
     real base[R(most_lanes)], k[R(most_lanes)], magic[R(most_lanes)], low[R(most_lanes)],
         top[R(most_lanes)];     /* the units */
     real others[R(most_lanes)]; /* sum of e of all classes but one largest; NaN where a logit is */
-    double tilt[R(most_lanes)];
+    double tilt[R(most_lanes)], squares[R(most_lanes)];
     double count[LANES], rest[LANES]; /* of wide rows, on the way there */
     int32_t first[R(most_lanes)], ahead[R(most_lanes)];
 } R(scans);
@@ -33,6 +33,11 @@ FL_INLINE real R(others)(double rest, double count, real top) { return (real)(re
 /* What is subtracted from a row's logits to give d: m, or 0 where all are masked. */
 FL_INLINE real R(shift_of)(real max) { return max == -REAL_INF ? 0 : max; }
 
+/* m - x, how far a logit is below the largest: as far as e is more than 0, so that their product is a number. */
+FL_INLINE real R(below_max)(R(unit) unit, real shift, real x) {
+    return (shift - unit.base) - R(max)(unit.low, x - unit.base);
+}
+
 FL_INLINE R(summary) R(summarise)(const R(scans) *s, const R(group) *g, const real *picked, const real *dot,
                                   const real *mass, int64_t l) {
     /* By masks: a select would be threaded through what follows and leave no loop to vectorise. */
@@ -42,6 +47,7 @@ FL_INLINE R(summary) R(summarise)(const R(scans) *s, const R(group) *g, const re
                         s->top[l],
                         R(from_bits)((others & ~infinite) | (R(to_bits)(REAL_NAN) & infinite)),
                         (real)s->tilt[l],
+                        (real)s->squares[l],
                         picked[l],
                         g->weight[l],
                         dot[l],
@@ -95,10 +101,10 @@ FL_INLINE void R(finish_lanes)(const fl_rowwise *job, const R(scans) *s, const R
         R(finish_as)(s, g, picked, dot, mass, p, kernel, hands_on, 0, value, lanes);
 }
 
-/* score's other arrays. */
+/* What a kernel that scores hands on. */
 FL_INLINE void R(put_scores)(const fl_rowwise *job, const R(group) *g, const R(lane_coefficients) *lanes) {
-    for (int l = 0; l < g->rows; l++) {
-        ((real *)job->entropy)[g->first + l] = lanes->offset[l];
-        ((real *)job->logsumexp)[g->first + l] = lanes->factor[l];
-    }
+    const real *found[3] = {lanes->offset, lanes->factor, lanes->at_target};
+    for (int i = 0; i < 3; i++)
+        if (job->score[i])
+            memcpy((real *)job->score[i] + g->first, found[i], (size_t)g->rows * sizeof(real));
 }

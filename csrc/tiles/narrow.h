@@ -22,41 +22,47 @@ FL_INLINE real R(max_bits)(real a, real b) {
 
 /* Sums of e in which one largest class is left out: that of the classes so far is `large`, the others are in `rest`. */
 typedef struct {
-    FL_ALIGNED(64) real large[R(abreast)], rest[R(abreast)], tilt[R(abreast)];
+    FL_ALIGNED(64) real large[R(abreast)], rest[R(abreast)], tilt[R(abreast)], squares[R(abreast)];
 } R(sums_abreast);
 
 FL_INLINE void R(exp_abreast)(R(sums_abreast) *sums, const R(scans) *s, int64_t first, R(panel) x, int64_t c,
-                              real *kept, int lanes, int based, int tilt) {
+                              real *kept, int lanes, int based, int needs) {
     FL_SIMD
     for (int l = 0; l < R(abreast); l++) {
         R(unit) unit = {based ? s->base[first + l] : 0, 0, s->magic[first + l], s->low[first + l], 0, R(plain_rate)()};
         real v = x.at[c * x.step + first + l], e = R(exp_in)(unit, v);
         kept[c * lanes + first + l] = e;
-        sums->rest[l] += R(min_bits)(sums->large[l], e);
+        real less = R(min_bits)(sums->large[l], e);
+        sums->rest[l] += less;
         sums->large[l] = R(max_bits)(sums->large[l], e);
-        if (tilt)
-            sums->tilt[l] += R(times)(e, s->max[first + l] - v);
+        if (needs & NEEDS_SQUARES)
+            sums->squares[l] += less * less;
+        if (needs & NEEDS_TILT)
+            sums->tilt[l] = R(fma)(e, R(below_max)(unit, s->max[first + l], v), sums->tilt[l]);
     }
 }
 
-FL_INLINE void R(join_abreast)(R(sums_abreast) *sums, const R(sums_abreast) *more, int tilt) {
+FL_INLINE void R(join_abreast)(R(sums_abreast) *sums, const R(sums_abreast) *more, int needs) {
     FL_SIMD
     for (int l = 0; l < R(abreast); l++) {
-        sums->rest[l] = (sums->rest[l] + more->rest[l]) + R(min_bits)(sums->large[l], more->large[l]);
+        real less = R(min_bits)(sums->large[l], more->large[l]);
+        sums->rest[l] = (sums->rest[l] + more->rest[l]) + less;
         sums->large[l] = R(max_bits)(sums->large[l], more->large[l]);
-        if (tilt)
+        if (needs & NEEDS_SQUARES)
+            sums->squares[l] += more->squares[l] + less * less;
+        if (needs & NEEDS_TILT)
             sums->tilt[l] += more->tilt[l];
     }
 }
 
 /* The sums so far, put by in float64. */
 FL_INLINE void R(flush_abreast)(R(sums_abreast) *one, R(sums_abreast) *two, R(sums_abreast) *three,
-                                R(sums_abreast) *four, double *rest, double *tilts, int tilt) {
+                                R(sums_abreast) *four, double *rest, double *tilts, int needs) {
     FL_SIMD
     for (int l = 0; l < R(abreast); l++) {
         rest[l] += (double)((one->rest[l] + two->rest[l]) + (three->rest[l] + four->rest[l]));
         one->rest[l] = 0, two->rest[l] = 0, three->rest[l] = 0, four->rest[l] = 0;
-        if (tilt) {
+        if (needs & NEEDS_TILT) {
             tilts[l] += (double)((one->tilt[l] + two->tilt[l]) + (three->tilt[l] + four->tilt[l]));
             one->tilt[l] = 0, two->tilt[l] = 0, three->tilt[l] = 0, four->tilt[l] = 0;
         }
@@ -66,37 +72,39 @@ FL_INLINE void R(flush_abreast)(R(sums_abreast) *one, R(sums_abreast) *two, R(su
 /* All classes of `abreast` rows: four running sums, class c in number c % 4, and no more than 16 classes before they are put
  * by, so that equal terms, whose roundings do not make up for each other, are few in each. */
 FL_INLINE void R(sum_abreast)(R(scans) *s, int64_t first, R(panel) x, int64_t n, int lanes, real *kept, int based,
-                              int tilt) {
+                              int needs) {
     FL_ALIGNED(64) double rest[R(abreast)] = {0}, tilts[R(abreast)] = {0};
-    R(sums_abreast) one = {{0}, {0}, {0}}, two = one, three = one, four = one;
+    R(sums_abreast) one = {{0}, {0}, {0}, {0}}, two = one, three = one, four = one;
     int64_t c = 0;
     for (int64_t end = 16;; end += 16) {
         for (; c + 4 <= fl_min(end, n); c += 4) {
-            R(exp_abreast)(&one, s, first, x, c, kept, lanes, based, tilt);
-            R(exp_abreast)(&two, s, first, x, c + 1, kept, lanes, based, tilt);
-            R(exp_abreast)(&three, s, first, x, c + 2, kept, lanes, based, tilt);
-            R(exp_abreast)(&four, s, first, x, c + 3, kept, lanes, based, tilt);
+            R(exp_abreast)(&one, s, first, x, c, kept, lanes, based, needs);
+            R(exp_abreast)(&two, s, first, x, c + 1, kept, lanes, based, needs);
+            R(exp_abreast)(&three, s, first, x, c + 2, kept, lanes, based, needs);
+            R(exp_abreast)(&four, s, first, x, c + 3, kept, lanes, based, needs);
         }
         if (n <= end)
             break;
-        R(flush_abreast)(&one, &two, &three, &four, rest, tilts, tilt);
+        R(flush_abreast)(&one, &two, &three, &four, rest, tilts, needs);
     }
     if (c < n)
-        R(exp_abreast)(&one, s, first, x, c, kept, lanes, based, tilt);
+        R(exp_abreast)(&one, s, first, x, c, kept, lanes, based, needs);
     if (c + 1 < n)
-        R(exp_abreast)(&two, s, first, x, c + 1, kept, lanes, based, tilt);
+        R(exp_abreast)(&two, s, first, x, c + 1, kept, lanes, based, needs);
     if (c + 2 < n)
-        R(exp_abreast)(&three, s, first, x, c + 2, kept, lanes, based, tilt);
-    R(join_abreast)(&one, &two, tilt);
-    R(join_abreast)(&three, &four, tilt);
-    R(join_abreast)(&one, &three, tilt);
+        R(exp_abreast)(&three, s, first, x, c + 2, kept, lanes, based, needs);
+    R(join_abreast)(&one, &two, needs);
+    R(join_abreast)(&three, &four, needs);
+    R(join_abreast)(&one, &three, needs);
     FL_SIMD
     for (int l = 0; l < R(abreast); l++) {
         real top = one.large[l] == 0 ? 1 : one.large[l]; /* without a class but masked ones, s = 0 */
         s->top[first + l] = top;
         s->others[first + l] = one.rest[l] + (one.large[l] - top);
-        if (tilt)
-            s->tilt[first + l] = (double)one.tilt[l] + tilts[l];
+        if (needs & NEEDS_TILT)
+            s->tilt[first + l] = one.large[l] == 0 ? 0 : (double)one.tilt[l] + tilts[l];
+        if (needs & NEEDS_SQUARES)
+            s->squares[first + l] = (double)one.squares[l];
     }
     if (n > 16) {
         FL_SIMD
@@ -105,8 +113,8 @@ FL_INLINE void R(sum_abreast)(R(scans) *s, int64_t first, R(panel) x, int64_t n,
     }
 }
 
-FL_INLINE void R(scan_narrow)(R(scans) *s, R(panel) x, int64_t n, int lanes, const char *ahead, int64_t bytes, int tilt,
-                              real *kept) {
+FL_INLINE void R(scan_narrow)(R(scans) *s, R(panel) x, int64_t n, int lanes, const char *ahead, int64_t bytes,
+                              int needs, real *kept) {
     const int64_t step = bytes / (lanes / R(abreast));
     bits_t based = 0;
     FL_ALIGNED(64) bits_t bases[R(abreast)] = {0};
@@ -135,9 +143,9 @@ FL_INLINE void R(scan_narrow)(R(scans) *s, R(panel) x, int64_t n, int lanes, con
             FL_PREFETCH_NEAR(ahead + line);
         ahead += step;
         if (based)
-            R(sum_abreast)(s, first, x, n, lanes, kept, 1, tilt);
+            R(sum_abreast)(s, first, x, n, lanes, kept, 1, needs);
         else /* as almost always: then there is nothing to subtract */
-            R(sum_abreast)(s, first, x, n, lanes, kept, 0, tilt);
+            R(sum_abreast)(s, first, x, n, lanes, kept, 0, needs);
     }
     for (int l = 0; based && l < lanes; l++)
         if (s->max[l] == REAL_INF) { /* e of an infinite logit is a NaN: what counts is whether there was another */

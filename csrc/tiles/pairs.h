@@ -66,7 +66,7 @@ typedef struct {
 FL_INLINE R(summary) R(summarise_pair)(const R(side) *x, const R(side) *t, double cross, R(row_dots) dots, double apart,
                                        const R(row_params) *p, double scale) {
     double inverse = 1 / t->sum;
-    R(summary) s = {t->max, 0, 0, 0, 0, 1, 0, 0, 0, scale, {0, 0, 0, 0, 0, 0, 0}};
+    R(summary) s = {t->max, 0, 0, 0, 0, 0, 1, 0, 0, 0, scale, {0, 0, 0, 0, 0, 0, 0}};
     s.pair.inverse = 1 / x->sum, s.pair.other_inverse = inverse;
     s.pair.cross = cross * inverse / p->temperature - apart, s.pair.apart = apart;
     s.pair.dot = dots.dot * inverse, s.pair.mass = dots.mass * inverse, s.pair.tie = dots.tie * inverse;

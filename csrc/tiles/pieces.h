@@ -3,7 +3,7 @@
  * the row in one; only the kernel's own sums, seen from a maximum that grows, are added up in another way. */
 
 FL_INLINE R(scan) R(seen)(const fl_carry *c) {
-    R(scan) s = {(real)c->max, R(unit_of)((real)c->max), c->count, c->rest, 0, 0, 0};
+    R(scan) s = {(real)c->max, R(unit_of)((real)c->max), c->count, c->rest, 0, 0, 0, 0};
     return s;
 }
 
@@ -38,7 +38,7 @@ FL_INLINE void R(walk_pieces)(const fl_rowwise *job, const R(group) *g, const R(
         const int known = job->phase != FL_SCAN && l < g->rows && g->active[l];
         const fl_carry none = {-REAL_INF, 0, 0, 0, 0, 0}, c = known ? job->carry[g->first + l] : none;
         R(set_unit)(&found, l, (real)c.max);
-        found.others[l] = R(others)(c.rest, c.count, found.top[l]), found.tilt[l] = 0;
+        found.others[l] = R(others)(c.rest, c.count, found.top[l]), found.tilt[l] = 0, found.squares[l] = 0;
         picked[l] = (real)c.picked, dot[l] = (real)c.dot, mass[l] = (real)c.mass;
         value[l] = 0;
     }

@@ -6,11 +6,11 @@
 typedef struct {
     real max;
     R(unit) unit;
-    double count, rest, tilt;
+    double count, rest, tilt, squares;
     int64_t first, ahead; /* the first largest class; classes that come before the target */
 } R(scan);
 
-FL_INLINE R(scan) R(nothing_seen)(void) { return (R(scan)){-REAL_INF, R(unit_of)(-REAL_INF), 0, 0, 0, 0, 0}; }
+FL_INLINE R(scan) R(nothing_seen)(void) { return (R(scan)){-REAL_INF, R(unit_of)(-REAL_INF), 0, 0, 0, 0, 0, 0}; }
 
 /* How a sum in one unit becomes one in a larger: by a power of two, except where `base` is at work. */
 FL_INLINE double R(rescale)(R(unit) from, R(unit) to) {
@@ -19,12 +19,14 @@ FL_INLINE double R(rescale)(R(unit) from, R(unit) to) {
 }
 
 /* A larger maximum: what was found so far is told in its unit, and the former largest classes join the rest. */
-FL_INLINE void R(raise)(R(scan) *s, real max, int tilt) {
+FL_INLINE void R(raise)(R(scan) *s, real max, int needs) {
     R(unit) unit = R(unit_of)(max);
     if (s->max > -REAL_INF) {
         double factor = max < REAL_INF ? R(rescale)(s->unit, unit) : 0, all = s->rest + s->count * (double)s->unit.top;
-        if (tilt)
+        if (needs & NEEDS_TILT)
             s->tilt = r64_times(factor, s->tilt + ((double)max - (double)s->max) * all);
+        if (needs & NEEDS_SQUARES)
+            s->squares = factor * factor * (s->squares + s->count * (double)s->unit.top * (double)s->unit.top);
         s->rest = factor * all;
     }
     s->count = 0;
@@ -91,11 +93,17 @@ FL_INLINE R(unit) R(unbased)(R(unit) unit) {
     return unit;
 }
 
-/* Adds up e, and (m - x) e, of n elements (a multiple of LANES). With `exclude` those equal to `max` are counted instead: by
+/* Sums over a block, in lanes. */
+typedef struct {
+    FL_ALIGNED(64) real sums[LANES], tilts[LANES], squares[LANES];
+    FL_ALIGNED(64) bits_t counts[LANES], above[LANES];
+} R(lane_sums);
+
+/* Adds up e, e^2 and (m - x) e, as needed, of n elements (a multiple of LANES). With `exclude` those equal to `max` are counted instead: by
  * masks, for a branch on them would be threaded through exp and leave no loop to vectorise. With `ahead` the maximum of
  * n elements from `next` on is taken along, so that they come from memory while these are computed. */
-FL_INLINE void R(exp_lanes)(real *sums, real *tilts, bits_t *counts, const real *x, int64_t n, R(unit) unit, real max,
-                            int tilt, int exclude, int ahead, const real *next, real *tops, int keep, real *kept) {
+FL_INLINE void R(exp_lanes)(R(lane_sums) *to, const real *x, int64_t n, R(unit) unit, real max, real level, int needs,
+                            int exclude, int ahead, const real *next, real *tops, int keep, real *kept) {
     for (int64_t i = 0; i < n; i += LANES) {
         if (ahead) {
             FL_PREFETCH((const char *)(next + i) + FL_AHEAD);
@@ -112,11 +120,15 @@ FL_INLINE void R(exp_lanes)(real *sums, real *tilts, bits_t *counts, const real 
             if (exclude) {
                 bits_t same = (bits_t)0 - (bits_t)(x[i + l] == max);
                 e = R(from_bits)(R(to_bits)(e) & ~same);
-                counts[l] -= same;
+                to->counts[l] -= same;
             }
-            sums[l] += e;
-            if (tilt)
-                tilts[l] += R(times)(e, max - x[i + l]);
+            to->sums[l] += e;
+            if (needs & NEEDS_RANK)
+                to->above[l] = x[i + l] > level ? to->above[l] + 1 : to->above[l];
+            if (needs & NEEDS_SQUARES)
+                to->squares[l] += e * e;
+            if (needs & NEEDS_TILT)
+                to->tilts[l] = R(fma)(e, R(below_max)(unit, R(shift_of)(max), x[i + l]), to->tilts[l]);
         }
     }
 }
@@ -129,40 +141,67 @@ typedef struct {
     real tail[LANES];
 } R(strip);
 
-FL_INLINE void R(exp_strip)(real *sums, real *tilts, bits_t *counts, const R(strip) *b, R(unit) unit, real max,
-                            int tilt, int exclude, real *tops, int keep, real *kept) {
+FL_INLINE void R(exp_strip)(R(lane_sums) *to, const R(strip) *b, R(unit) unit, real max, real level, int needs,
+                            int exclude, real *tops, int keep, real *kept) {
     const int64_t n = b->body;
     if (b->next && unit.base == 0) /* as almost always: then there is nothing to subtract */
-        R(exp_lanes)(sums, tilts, counts, b->x, n, R(unbased)(unit), max, tilt, exclude, 1, b->next, tops, keep, kept);
+        R(exp_lanes)(to, b->x, n, R(unbased)(unit), max, level, needs, exclude, 1, b->next, tops, keep, kept);
     else if (b->next)
-        R(exp_lanes)(sums, tilts, counts, b->x, n, unit, max, tilt, exclude, 1, b->next, tops, keep, kept);
+        R(exp_lanes)(to, b->x, n, unit, max, level, needs, exclude, 1, b->next, tops, keep, kept);
     else
-        R(exp_lanes)(sums, tilts, counts, b->x, n, unit, max, tilt, exclude, 0, NULL, tops, keep, kept);
+        R(exp_lanes)(to, b->x, n, unit, max, level, needs, exclude, 0, NULL, tops, keep, kept);
     if (n < b->n) {
-        R(exp_lanes)(sums, tilts, counts, b->tail, LANES, unit, max, tilt, exclude, 0, NULL, tops, keep, kept + n);
+        R(exp_lanes)(to, b->tail, LANES, unit, max, level, needs, exclude, 0, NULL, tops, keep, kept + n);
         for (int64_t l = 0; b->next && l < b->n - n; l++)
             tops[l] = R(max)(b->next[n + l], tops[l]);
     }
 }
 
+/* Of classes with the target's logit those before it come first. Where all of a block come before it, what is above a
+ * number just below the logit has them; but not if there is none or if it is one that a processor told to may take for 0. */
+FL_INLINE real R(level_below)(real picked) {
+    const bits_t bits = R(to_bits)(picked);
+    if (!(R(abs)(picked) > REAL_SMALLEST && picked > -REAL_INF))
+        return picked;
+    return R(from_bits)(picked > 0 ? bits - 1 : bits + 1);
+}
+
+/* How many of the first elements of a block are equal to `value`. */
+FL_INLINE int64_t R(count_ties)(const real *x, int64_t n, real value) {
+    int32_t equal = 0;
+    FL_SIMD_REDUCE(+, equal)
+    for (int i = 0; i < (int)n; i++)
+        equal += x[i] == value;
+    return equal;
+}
+
 /* Takes in a block whose maximum is `top`; the answer is that of the next, if there is one. */
-FL_INLINE real R(scan_block)(R(scan) *s, const R(strip) *b, real top, int tilt, int keep, real *kept) {
-    FL_ALIGNED(64) real sums[LANES] = {0}, tilts[LANES] = {0}, tops[LANES];
-    FL_ALIGNED(64) bits_t counts[LANES] = {0};
+FL_INLINE real R(scan_block)(R(scan) *s, const R(strip) *b, real top, real picked, int64_t earlier, int needs, int keep,
+                             real *kept) {
+    FL_ALIGNED(64) real tops[LANES];
+    R(lane_sums) sums = {{0}, {0}, {0}, {0}, {0}};
     for (int l = 0; l < LANES; l++)
         tops[l] = -REAL_INF;
+    const real level = earlier == b->n ? R(level_below)(picked) : picked;
     if (top > s->max)
-        R(raise)(s, top, tilt);
+        R(raise)(s, top, needs);
     if (top == s->max) {
-        R(exp_strip)(sums, tilts, counts, b, s->unit, s->max, tilt, 1, tops, keep, kept);
+        R(exp_strip)(&sums, b, s->unit, s->max, level, needs, 1, tops, keep, kept);
         if (top > -REAL_INF)
-            s->count += R(fold_counts)(counts);
+            s->count += R(fold_counts)(sums.counts);
     } else {
-        R(exp_strip)(sums, tilts, counts, b, s->unit, s->max, tilt, 0, tops, keep, kept);
+        R(exp_strip)(&sums, b, s->unit, s->max, level, needs, 0, tops, keep, kept);
     }
-    s->rest += R(fold_lanes)(sums);
-    if (tilt)
-        s->tilt += R(fold_lanes)(tilts);
+    s->rest += R(fold_lanes)(sums.sums);
+    if (needs & NEEDS_TILT)
+        s->tilt += R(fold_lanes)(sums.tilts);
+    if (needs & NEEDS_SQUARES)
+        s->squares += R(fold_lanes)(sums.squares);
+    if (needs & NEEDS_RANK) {
+        s->ahead += (int64_t)R(fold_counts)(sums.above);
+        if (level == picked)
+            s->ahead += R(count_ties)(b->x, earlier, picked);
+    }
     return b->next ? R(fold_max)(tops) : 0;
 }
 
@@ -189,18 +228,6 @@ FL_INLINE int64_t R(first_equal)(const real *x, int64_t n, real value) {
     while (i < n && x[i] != value)
         i++;
     return i;
-}
-
-/* Classes of a block that come before one with logit `value` when sorted by falling logit: `earlier` of them win ties. */
-FL_INLINE int64_t R(count_ahead)(const real *x, int64_t n, real value, int64_t earlier) {
-    int32_t above = 0, equal = 0;
-    FL_SIMD_REDUCE(+, above)
-    for (int i = 0; i < (int)n; i++)
-        above += x[i] > value;
-    FL_SIMD_REDUCE(+, equal)
-    for (int i = 0; i < (int)earlier; i++)
-        equal += x[i] == value;
-    return above + equal;
 }
 
 /* Behind a row's kept exponentials, the unit of each block. */
@@ -233,17 +260,13 @@ FL_INLINE R(scan) R(scan_classes)(const fl_rowwise *job, R(scan) s, const char *
         if (b.body < b.n)
             for (int l = 0; l < LANES; l++)
                 b.tail[l] = l < b.n - b.body ? b.x[b.body + l] : -REAL_INF;
-        ahead->top = R(scan_block)(&s, &b, ahead->known ? ahead->top : R(strip_max)(&b), needs & NEEDS_TILT, keep,
-                                   keep ? kept + j : NULL);
+        ahead->top = R(scan_block)(&s, &b, ahead->known ? ahead->top : R(strip_max)(&b), picked,
+                                   label > j ? fl_min(label - j, b.n) : 0, needs, keep, keep ? kept + j : NULL);
         ahead->known = b.next != NULL;
         if (keep)
             units[j / FL_BLOCK] = s.unit;
-        if (needs & NEEDS_RANK) {
-            int64_t earlier = label - j;
-            if (s.max > before)
-                s.first = j + R(first_equal)(b.x, b.n, s.max);
-            s.ahead += R(count_ahead)(b.x, b.n, picked, earlier < 0 ? 0 : fl_min(earlier, b.n));
-        }
+        if (needs & NEEDS_FIRST && s.max > before)
+            s.first = j + R(first_equal)(b.x, b.n, s.max);
     }
     return s;
 }
@@ -256,8 +279,16 @@ FL_NOINLINE R(scan) R(scan_tilt)(const fl_rowwise *job, const char *row, const c
 }
 FL_NOINLINE R(scan) R(scan_rank)(const fl_rowwise *job, const char *row, const char *next_row, R(foresight) *ahead,
                                  real picked, int64_t label) {
-    return R(scan_classes)(job, R(nothing_seen)(), row, next_row, ahead, picked, label,
-                           NEEDS_EXP | NEEDS_TILT | NEEDS_RANK, 0, NULL);
+    return R(scan_classes)(job, R(nothing_seen)(), row, next_row, ahead, picked, label, score_outcome_needs, 0, NULL);
+}
+FL_NOINLINE R(scan) R(scan_first)(const fl_rowwise *job, const char *row, const char *next_row, R(foresight) *ahead,
+                                  real picked, int64_t label) {
+    return R(scan_classes)(job, R(nothing_seen)(), row, next_row, ahead, picked, label, score_needs, 0, NULL);
+}
+FL_NOINLINE R(scan) R(scan_squares)(const fl_rowwise *job, const char *row, const char *next_row, R(foresight) *ahead,
+                                    real picked, int64_t label) {
+    return R(scan_classes)(job, R(nothing_seen)(), row, next_row, ahead, picked, label, score_outcome_brier_needs, 0,
+                           NULL);
 }
 FL_NOINLINE R(scan)
     R(scan_keep)(const fl_rowwise *job, const char *row, const char *next_row, R(foresight) *ahead, real *kept) {
@@ -392,7 +423,7 @@ FL_INLINE void R(walk_rows)(const fl_rowwise *job, const R(group) *g, const R(ro
     FL_ALIGNED(64) real picked[LANES], dot[LANES], mass[LANES];
     for (int l = 0; l < LANES; l++) {
         R(set_unit)(&found, l, -REAL_INF);
-        found.others[l] = 0, found.tilt[l] = 0;
+        found.others[l] = 0, found.tilt[l] = 0, found.squares[l] = 0;
         picked[l] = dot[l] = mass[l] = 0;
     }
     for (int l = 0; l < g->rows; l++) {
@@ -401,8 +432,10 @@ FL_INLINE void R(walk_rows)(const fl_rowwise *job, const R(group) *g, const R(ro
         const char *dense = job->dense.rows.data ? fl_locate(&job->dense.rows, at).at : NULL;
         R(coefficients) k = {0, 0, 0, 0, 0, 0, 0};
         const char *next = l + 1 < g->rows ? fl_locate(&job->input.rows, at + 1).at : NULL;
-        if (!g->active[l] && !(kernel.needs & NEEDS_RANK)) {
+        if (!g->active[l] && !(kernel.needs & NEEDS_FIRST)) {
             ahead.known = 0;
+            if (kernel.needs & NEEDS_RANK)
+                job->rank[at] = -1;
             value[l] = 0;
             if (job->grad.rows.data)
                 R(zero_row)(&job->grad, at, job->classes);
@@ -413,17 +446,22 @@ FL_INLINE void R(walk_rows)(const fl_rowwise *job, const R(group) *g, const R(ro
         if (label >= 0)
             picked[l] = *R(classes)(&job->input, row, label, 1, (real)job->softcap, &picked[l]);
         if (kernel.needs & NEEDS_EXP) {
-            R(scan) s = kernel.needs & NEEDS_RANK   ? R(scan_rank)(job, row, next, &ahead, picked[l], label)
-                        : kernel.needs & NEEDS_TILT ? R(scan_tilt)(job, row, next, &ahead)
-                        : kept                      ? R(scan_keep)(job, row, next, &ahead, kept)
-                                                    : R(scan_plain)(job, row, next, &ahead);
+            R(scan) s = kernel.needs & NEEDS_SQUARES ? R(scan_squares)(job, row, next, &ahead, picked[l], label)
+                        : kernel.needs & NEEDS_FIRST ? R(scan_first)(job, row, next, &ahead, picked[l], label)
+                        : kernel.needs & NEEDS_RANK  ? R(scan_rank)(job, row, next, &ahead, picked[l], label)
+                        : kernel.needs & NEEDS_TILT  ? R(scan_tilt)(job, row, next, &ahead)
+                        : kept                       ? R(scan_keep)(job, row, next, &ahead, kept)
+                                                     : R(scan_plain)(job, row, next, &ahead);
             found.max[l] = s.max, found.others[l] = R(others)(s.rest, s.count, s.unit.top), found.tilt[l] = s.tilt;
+            if (kernel.needs & NEEDS_SQUARES)
+                found.squares[l] = s.squares + (s.count - 1) * (double)s.unit.top * (double)s.unit.top;
             found.base[l] = s.unit.base, found.k[l] = s.unit.k, found.magic[l] = s.unit.magic;
             found.low[l] = s.unit.low, found.top[l] = s.unit.top;
             if (kernel.needs & NEEDS_RANK) {
                 int valid = s.rest == s.rest;
                 job->rank[at] = !g->active[l] ? -1 : valid ? s.ahead : job->classes;
-                job->prediction[at] = valid ? s.first : -1;
+                if (kernel.needs & NEEDS_FIRST)
+                    job->prediction[at] = valid ? s.first : -1;
             }
         }
         if (wants_dot) {

@@ -6,17 +6,19 @@
  * steps of one row's computation, each waiting for the one before, are many rows' at a time. */
 
 #ifndef NEEDS_EXP
-#define NEEDS_EXP 1     /* m, s */
-#define NEEDS_TILT 2    /* the sum of -d e */
-#define NEEDS_RANK 4    /* the target's rank, and the first largest class */
-#define NEEDS_LABEL 8   /* a class index */
-#define NEEDS_DOT 16    /* the kernel's own sums */
-#define MAY_DOT 32      /* those too, under label smoothing */
-#define FROM_EXP 64     /* the derivatives come from e alone, not from x: e is kept */
-#define NEEDS_PAIR 128  /* m, s of the target's logits too, and of every class both exponentials */
-#define NEEDS_CROSS 256 /* and the sum of e (t - x) of the target's */
-#define GRAD_MASS 512   /* the kernel's second sum only where a gradient is wanted */
-#define IN_PIECES 1024  /* rows may come in pieces; the kernel's second sum is then of what the first has d times */
+#define NEEDS_EXP 1        /* m, s */
+#define NEEDS_TILT 2       /* the sum of -d e */
+#define NEEDS_RANK 4       /* the target's rank */
+#define NEEDS_LABEL 8      /* a class index */
+#define NEEDS_DOT 16       /* the kernel's own sums */
+#define MAY_DOT 32         /* those too, under label smoothing */
+#define FROM_EXP 64        /* the derivatives come from e alone, not from x: e is kept */
+#define NEEDS_PAIR 128     /* m, s of the target's logits too, and of every class both exponentials */
+#define NEEDS_CROSS 256    /* and the sum of e (t - x) of the target's */
+#define GRAD_MASS 512      /* the kernel's second sum only where a gradient is wanted */
+#define IN_PIECES 1024     /* rows may come in pieces; the kernel's second sum is then of what the first has d times */
+#define NEEDS_FIRST 2048   /* the first largest class, and what else is asked of rows that do not count */
+#define NEEDS_SQUARES 4096 /* the sum of e^2 */
 #endif
 
 typedef R(dots) R(rowwise_dot)(R(class_of) c, const R(row_params) *p);
