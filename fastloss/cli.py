@@ -13,6 +13,7 @@ from typing import Any
 from ._version import __version__
 from .commands import compare, demo, evaluate, merge
 from .config import show_config
+from .evaluation.evaluation import TASKS
 from .failure import Failure
 from .files import SUFFIXES
 from .files.raw import FLOATS, NUMBERS
@@ -139,6 +140,19 @@ def _figures(group: _Arguments) -> None:
     group.add_argument(
         "--top-k", type=_several, default=5, metavar="K[,K...]", help="for the top-k accuracies (default: 5)"
     )
+    group.add_argument(
+        "--task",
+        choices=list(TASKS),
+        default="tokens",
+        help="tokens: logits of classes (the default); binary, regression: one logit or prediction for each target",
+    )
+    group.add_argument(
+        "--calibration", type=_positive, default=0, metavar="BINS", help="calibration error over so many bins, as 15"
+    )
+    group.add_argument("--brier", action="store_true", help="Brier score")
+    group.add_argument(
+        "--quantiles", type=_fractions, default=(), metavar="Q[,Q...]", help="of the error, with --task regression"
+    )
     group.add_argument("--ranks", action="store_true", help="mean rank and mean reciprocal rank of the target")
     group.add_argument("--worst", type=_positive, default=0, metavar="N", help="the N rows of the largest losses")
     group.add_argument(
@@ -197,6 +211,13 @@ def _several(text: str) -> int | tuple[int, ...]:
     if len(set(values)) < len(values):
         raise argparse.ArgumentTypeError(f"{text!r} names a number twice")
     return values[0] if len(values) == 1 else values
+
+
+def _fractions(text: str) -> tuple[float, ...]:
+    values = tuple(float(each) for each in text.split(","))
+    if not all(0 <= each <= 1 for each in values):
+        raise argparse.ArgumentTypeError(f"{text!r} is not from 0 to 1")
+    return values
 
 
 def _size(text: str) -> int:

@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-import datasets
+import file_cases
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -60,9 +60,9 @@ def raw(folder, logits, labels, groups):
 
 
 def pieces(folder, logits, labels, groups):
-    datasets.shards(np.save, logits, 12, f"{folder}/x-{{}}.npy")
-    datasets.shards(np.save, labels, 12, f"{folder}/t-{{}}.npy")
-    datasets.shards(np.save, groups, 5, f"{folder}/g-{{}}.npy")
+    file_cases.shards(np.save, logits, 12, f"{folder}/x-{{}}.npy")
+    file_cases.shards(np.save, labels, 12, f"{folder}/t-{{}}.npy")
+    file_cases.shards(np.save, groups, 5, f"{folder}/g-{{}}.npy")
     names = (f"{folder}/{each}-*.npy" for each in "xtg")
     logits, labels, groups = map(Spec, names)
     return Dataset(logits, labels, {"groups": groups})
@@ -71,11 +71,11 @@ def pieces(folder, logits, labels, groups):
 @pytest.mark.parametrize("write", [npy, fortran, swapped, npz, compressed, raw, pieces])
 def test_every_row_in_its_order(write, tmp_path_factory):
     @settings(max_examples=40, deadline=None, database=None)
-    @given(arrays=datasets.arrays(), size=st.sampled_from([1, 100, 5000, 1 << 26]), start=st.floats(0, 1))
+    @given(arrays=file_cases.arrays(), size=st.sampled_from([1, 100, 5000, 1 << 26]), start=st.floats(0, 1))
     def run(arrays, size, start):
         dataset = write(tmp_path_factory.mktemp("files"), *arrays)
         expected = (*arrays[:2], arrays[2].astype(arrays[1].dtype)) if write is raw else arrays
-        datasets.check(dataset, expected, size, start)
+        file_cases.check(dataset, expected, size, start)
 
     run()
 
@@ -98,7 +98,7 @@ def test_bfloat16(known, tmp_path, monkeypatch):
     for name, shape in (("x.bin", (9, 5)), ("x.npy", None), ("u.npy", None)):
         dataset = Dataset(Spec(tmp_path / name), Spec(tmp_path / "t.npy"), dtype="bfloat16", shape=shape)
         assert dataset.dtype == "bfloat16"
-        assert fl.cross_entropy(*datasets.read(dataset)) == expected
+        assert fl.cross_entropy(*file_cases.read(dataset)) == expected
 
 
 def test_groups_of_first_axes(tmp_path):
@@ -108,7 +108,7 @@ def test_groups_of_first_axes(tmp_path):
         dataset = npy(tmp_path, logits, labels, groups)
         expected = np.broadcast_to(groups.reshape(4, -1, 1), (4, 3, 2)).reshape(-1)
         for size in (1, 100, 1000):
-            np.testing.assert_array_equal(datasets.read(dataset, size)[2], expected)
+            np.testing.assert_array_equal(file_cases.read(dataset, size)[2], expected)
 
 
 def test_patterns_are_in_their_natural_order(tmp_path, monkeypatch):
@@ -177,7 +177,7 @@ REFUSED = {
     "no arrays": (lambda: archive(), "a.npz: has no array that could be the logits"),
     "one number": (lambda: pair(np.float32(1), I), "x.npy: has no array that could be the logits"),
     "zip as npy": (
-        lambda: (archive(a=F, labels=I), os.rename("a.npz", "x.npy"), Dataset(Spec("x.npy"))),
+        lambda: (archive(logits=F, t=I), os.rename("a.npz", "x.npy"), Dataset(Spec("x.npy"))),
         "x.npy: a zip archive",
     ),
     "npy as npz": (lambda: (pair(F, I), os.rename("x.npy", "x.npz"), Dataset(Spec("x.npz"))), "x.npz: not an .npz"),

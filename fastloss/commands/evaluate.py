@@ -23,12 +23,12 @@ from .output import check, write
 from .shield import Interrupted, Shield
 from .state import State, fingerprints
 
-__all__ = ["OPTIONS", "run"]
+__all__ = ["run"]
 
-OPTIONS = ("ranks", "worst")
-"""Options of Evaluation that are options of the command, of the same names."""
+_OPTIONS = ("ranks", "calibration", "brier", "quantiles", "worst")  # of Evaluation, under the same names
 CHECKPOINT = 60.0
 """Seconds between states that are written on the way."""
+_BINS = 15  # of the calibration, where a picture is asked for and nothing else is said
 _OUTPUTS = ("json", "markdown", "state", "per_token", "plot", "html")
 # What has to be the same for a run to be gone on with, besides the files and the evaluation's options.
 _READING = ("logits_key", "targets_key", "dtype", "shape", "targets_dtype", "first_row", *(f"{e}_key" for e in EXTRAS))
@@ -82,7 +82,8 @@ def _dataset(args: argparse.Namespace) -> Dataset:
         Spec(args.logits, args.logits_key),
         Spec(args.targets, args.targets_key),
         {name: spec for name, spec in extras.items() if spec != Spec()},
-        ignore_index=args.ignore_index,
+        classes=args.task == "tokens",
+        ignore_index=None if args.task == "regression" else args.ignore_index,
         dtype=args.dtype,
         shape=args.shape,
         targets_dtype=args.targets_dtype,
@@ -90,8 +91,19 @@ def _dataset(args: argparse.Namespace) -> Dataset:
 
 
 def _evaluation(args: argparse.Namespace, dataset: Dataset) -> Evaluation:
-    options = {name: getattr(args, name) for name in OPTIONS} | dict.fromkeys(dataset.extras, True)
-    return Evaluation(args.ignore_index, args.top_k, standard_error=True, **options)
+    options = {name: getattr(args, name) for name in _OPTIONS} | dict.fromkeys(dataset.extras, True)
+    if (args.plot or args.html) and args.task != "regression" and not args.calibration:
+        options["calibration"] = _BINS
+    try:
+        return Evaluation(args.ignore_index, args.top_k, task=args.task, standard_error=True, **options)
+    except ValueError as error:
+        raise Failure(str(error).removeprefix("Evaluation: ")) from None
+
+
+def _loss_dtype(args: argparse.Namespace, dataset: Dataset) -> np.dtype[Any]:
+    """Return what the evaluation computes losses in."""
+    double = args.task == "regression" or dataset.logits.dtype.newbyteorder("=") == np.float64
+    return np.dtype(np.float64 if double else np.float32)
 
 
 def _reading(args: argparse.Namespace) -> dict[str, Any]:
@@ -101,7 +113,7 @@ def _reading(args: argparse.Namespace) -> dict[str, Any]:
 def _evaluate(args: argparse.Namespace, dataset: Dataset, state: State) -> str | None:
     """Add all rows from `state.rows` on; return the file of their losses, if one was asked for or is needed."""
     path = args.per_token or next((f"{each}.losses.npy" for each in (args.plot, args.html) if each), None)
-    losses = None if path is None else LossFile(path, dataset.loss_dtype, state.rows)
+    losses = None if path is None else LossFile(path, _loss_dtype(args, dataset), state.rows)
     try:
         with Shield() as shield:
             _add_all(args, dataset, state, losses, shield)
@@ -148,7 +160,7 @@ def _add(args: argparse.Namespace, dataset: Dataset, state: State, losses: LossF
     if args.worst:
         given["positions"] = args.first_row + block.first
     if losses is not None:
-        given["losses"] = np.empty(len(block.targets), dataset.loss_dtype)
+        given["losses"] = np.empty(len(block.targets), _loss_dtype(args, dataset))
     try:
         state.evaluation.update(block.logits, block.targets, **given)
     except IndexError:

@@ -13,7 +13,7 @@ import numpy as np
 from ..failure import Failure
 from ..files.reader import Array
 from .losses import loss_shape, read_losses
-from .tables import worst_groups
+from .tables import loss_of, worst_groups
 
 __all__ = ["check", "draw", "picture_format"]
 
@@ -74,6 +74,8 @@ def draw(figures: Mapping[str, Any], losses: str, kind: str) -> bytes:
         lambda axes: _histogram(axes, figures, losses),
         lambda axes: _positions(axes, losses),
     ]
+    if figures.get("calibration"):
+        panels.append(lambda axes: _reliability(axes, figures))
     if figures.get("groups"):
         panels.append(lambda axes: _groups(axes, figures))
     with matplotlib.rc_context(_STYLE):
@@ -108,11 +110,11 @@ def _histogram(axes: Any, figures: Mapping[str, Any], losses: str) -> None:
     for values in read_losses(losses):
         counts += np.histogram(values[np.isfinite(values)], edges)[0]
     axes.stairs(counts, edges, fill=True, color=_COLOR)
-    axes.set(title="Losses", xlabel="loss in nats", ylabel="rows", yscale="log", ylim=(0.5, None))
-    if math.isfinite(figures["loss"]):
-        axes.axvline(figures["loss"], color=_INK, linewidth=1, linestyle=":")
+    axes.set(title="Losses", xlabel="loss", ylabel="rows", yscale="log", ylim=(0.5, None))
+    if math.isfinite(mean := loss_of(figures)):
+        axes.axvline(mean, color=_INK, linewidth=1, linestyle=":")
         axes.annotate(
-            f"mean {figures['loss']:.3f}", (figures["loss"], 1), xycoords=("data", "axes fraction"),
+            f"mean {mean:.3f}", (mean, 1), xycoords=("data", "axes fraction"),
             xytext=(4, -10), textcoords="offset points",
         )  # fmt: skip
 
@@ -142,7 +144,7 @@ def _positions(axes: Any, losses: str) -> None:
     axes.set(
         title="Loss by position" if in_sequence else "Loss along the rows",
         xlabel="position in the sequence" if in_sequence else "row",
-        ylabel="mean loss in nats",
+        ylabel="mean loss",
     )
 
 
@@ -150,13 +152,31 @@ def _binned(at: Array, values: Array, points: int) -> Array:
     return np.bincount(at, values, points)
 
 
+def _reliability(axes: Any, figures: Mapping[str, Any]) -> None:
+    bins = figures["calibration"]
+    low = [each["low"] for each in bins]
+    widths = [each["high"] - each["low"] for each in bins]
+    axes.bar(low, [each["accuracy"] for each in bins], widths, align="edge", color=_PALE, edgecolor="white")
+    axes.plot([0, 1], [0, 1], color=_INK, linewidth=1, linestyle=":")
+    shares = np.array([each["count"] for each in bins]) / sum(each["count"] for each in bins)
+    points = [each["confidence"] for each in bins], [each["accuracy"] for each in bins]
+    axes.scatter(*points, s=12 + 300 * shares, color=_COLOR, alpha=0.85)
+    axes.set(
+        title=f"Calibration (error {figures['ece']:.4f})",
+        xlabel="confidence; a dot is as large as its bin",
+        ylabel="accuracy",
+        xlim=(0, 1),
+        ylim=(0, 1.02),
+    )
+
+
 def _groups(axes: Any, figures: Mapping[str, Any]) -> None:
     groups = worst_groups(figures)[::-1]
-    names = [f"{name[:30]} ({group['count']:,})" for name, group in groups]
-    means = [group["loss"] for _, group in groups]
+    names = [f"{name[:30]} ({group['count']:,})".replace("$", r"\$") for name, group in groups]
+    means = [loss_of(group) for _, group in groups]
     axes.barh(range(len(groups)), means, color=_COLOR, height=0.7)
     axes.set_yticks(range(len(groups)), names)
     axes.grid(axis="y", visible=False)
-    if math.isfinite(figures["loss"]):
-        axes.axvline(figures["loss"], color=_INK, linewidth=1, linestyle=":")
-    axes.set(title="Groups of the largest loss", xlabel="mean loss in nats")
+    if math.isfinite(loss_of(figures)):
+        axes.axvline(loss_of(figures), color=_INK, linewidth=1, linestyle=":")
+    axes.set(title="Groups of the largest loss", xlabel="mean loss")

@@ -11,13 +11,16 @@ from typing import Any
 from ..report import Row, fixed, percent, print_table, significant
 from .output import STDOUT, write, write_json
 
-__all__ = ["Section", "markdown", "sections", "show", "speed", "worst_groups"]
+__all__ = ["Section", "loss_of", "markdown", "sections", "show", "speed", "worst_groups"]
 
 Section = list[Row]
 _LISTED = 10  # groups, and rows
 
 # What figures are called and their units, where their own names do not say it.
 _NAMES = {
+    **{name: name.upper() for name in ("ece", "mce", "auc", "f1", "mae", "mse", "rmse", "r2")},
+    "brier": "Brier score",
+    "auc_error": "AUC within",
     "entropy": "mean entropy",
     "nonfinite": "not finite",
     "sequence_loss": "loss of sequences",
@@ -30,8 +33,16 @@ _REMARKS = {
     "sequence_loss": "mean over sequences of each one's mean",
     "sequence_perplexity": "mean over sequences of each one's",
     "nonfinite": "rows whose loss is infinite or NaN",
+    "ece": "expected calibration error",
+    "mce": "the largest of a bin",
 }
 _SIGNIFICANT = ("standard_error",)
+
+
+def loss_of(figures: Mapping[str, Any]) -> float:
+    """Return the mean loss, which of regression is the squared error."""
+    loss: float = figures["loss"] if "loss" in figures else figures["mse"]
+    return loss
 
 
 def sections(figures: Mapping[str, Any]) -> list[Section]:
@@ -46,7 +57,7 @@ def sections(figures: Mapping[str, Any]) -> list[Section]:
         elif isinstance(value, int) and (value or name != "nonfinite"):
             counts.append((title, f"{value:,}", remark))
     groups: Section = [
-        (f"group {name}", fixed(group["loss"]), f"mean loss of {group['count']:,} rows")
+        (f"group {name}", fixed(loss_of(group)), f"mean loss of {group['count']:,} rows")
         for name, group in worst_groups(figures)
     ]
     worst: Section = [
@@ -59,7 +70,7 @@ def sections(figures: Mapping[str, Any]) -> list[Section]:
 def worst_groups(figures: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """Return the groups of the largest losses, a NaN first."""
     groups = [(str(name), group) for name, group in figures.get("groups", {}).items() if group["count"]]
-    return sorted(groups, key=lambda each: (not math.isnan(each[1]["loss"]), -each[1]["loss"]))[:_LISTED]
+    return sorted(groups, key=lambda each: (not math.isnan(loss_of(each[1])), -loss_of(each[1])))[:_LISTED]
 
 
 def _shown(name: str, value: float) -> str:

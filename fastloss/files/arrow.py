@@ -22,14 +22,11 @@ _MAGIC = b"ARROW1"
 
 def open_arrow(name: str) -> ArrowReader:
     """Open a file of record batches; its arrays are the columns."""
-    mapping = Mapping(name)
-    is_file = mapping.bytes[: len(_MAGIC)].tobytes() == _MAGIC
     with reading(f"{name}: not an Arrow file or stream"):
-        schema, _ = _batches(mapping, is_file)
-        narrow = min(schema, key=_width, default=None)
-        rows = 0 if narrow is None else sum(map(len, _columns(mapping, is_file, narrow.name)))
-        arrays = facts_of(schema, lambda key: _columns(mapping, is_file, key), rows)
-        return ArrowReader(name, arrays, is_file)
+        file = _File(name)
+        narrow = min(file.schema, key=_width, default=None)
+        rows = 0 if narrow is None else sum(map(len, file.columns(narrow.name)))
+        return ArrowReader(name, facts_of(file.schema, file.columns, rows))
 
 
 def open_stream(name: str) -> StreamReader:
@@ -48,24 +45,20 @@ def open_stream(name: str) -> StreamReader:
 class ArrowReader(Reader):
     """A file of record batches: those that are not compressed are read where they lie in the mapped file."""
 
-    def __init__(self, name: str, arrays: dict[str, Facts], is_file: bool) -> None:
-        super().__init__(name, arrays)
-        self._is_file = is_file
-
     def pieces(self, key: str, first: int, rows: int) -> Iterator[Piece]:
         """As :meth:`Reader.pieces` says."""
-        mapping = Mapping(self.name)
-        window = Window(mapping)
-        start = 0
-        with reading(f"{self.name}: {key} is damaged"), contextlib.closing(window):
-            for column in _columns(mapping, self._is_file, key):
-                for at in range(max(first - start, 0), len(column), rows):
-                    part = column.slice(at, rows)
-                    piece = to_piece(part, f"{self.name}: {key}", self.arrays[key], start + at, window.move)
-                    if piece.valid is not None:  # and so a copy
-                        mapping.drop(0, mapping.bytes.size)
-                    yield piece
-                start += len(column)
+        with reading(f"{self.name}: {key} is damaged"):
+            file = _File(self.name)
+            with contextlib.closing(Window(file.mapping)) as window:
+                start = 0
+                for column in file.columns(key):
+                    for at in range(max(first - start, 0), len(column), rows):
+                        part = column.slice(at, rows)
+                        piece = to_piece(part, f"{self.name}: {key}", self.arrays[key], start + at, window.move)
+                        if piece.valid is not None:  # and so a copy
+                            file.mapping.drop(0, file.mapping.bytes.size)
+                        yield piece
+                    start += len(column)
 
 
 class StreamReader(Reader):
@@ -105,18 +98,33 @@ def _width(field: Any) -> int:
     return field.type.bit_width if field.type.num_fields == 0 and pa.types.is_primitive(field.type) else 1 << 30
 
 
-def _columns(mapping: Mapping, is_file: bool, key: str) -> Iterator[Any]:
-    for batch in _batches(mapping, is_file, key)[1]:
-        column = batch.column(key)
-        column.validate()
-        yield column
+class _File:
+    """Record batches in a mapped file."""
 
+    def __init__(self, name: str) -> None:
+        self.mapping = Mapping(name)
+        self._source = pa.py_buffer(self.mapping.bytes)
+        is_file = self.mapping.bytes[: len(_MAGIC)].tobytes() == _MAGIC
+        self._open: Any = pa.ipc.open_file if is_file else pa.ipc.open_stream
+        self.schema = self._open(self._source).schema
+        # To read one column saves decoding the others, but copies it where there is nothing to decode.
+        head = next(self._batches(None), None)
+        self._in_place = head is not None and any(map(self._holds, head.columns))
 
-def _batches(mapping: Mapping, is_file: bool, key: str | None = None) -> tuple[Any, Iterator[Any]]:
-    """Return the schema and the record batches of a file, of `key` alone where it is given."""
-    source = pa.py_buffer(mapping.bytes)
-    read: Any = pa.ipc.open_file if is_file else pa.ipc.open_stream
-    found = read(source)
-    if key is not None:
-        found = read(source, options=pa.ipc.IpcReadOptions(included_fields=[found.schema.get_field_index(key)]))
-    return found.schema, map(found.get_batch, range(found.num_record_batches)) if is_file else iter(found)
+    def columns(self, key: str) -> Iterator[Any]:
+        """Read a column, a record batch at a time."""
+        fields = None if self._in_place else [self.schema.get_field_index(key)]
+        for batch in self._batches(fields):
+            column = batch.column(key)
+            column.validate()
+            yield column
+
+    def _batches(self, fields: list[int] | None) -> Iterator[Any]:
+        found = self._open(self._source, options=pa.ipc.IpcReadOptions(included_fields=fields))
+        if hasattr(found, "get_batch"):
+            return map(found.get_batch, range(found.num_record_batches))
+        return iter(found)
+
+    def _holds(self, column: Any) -> bool:
+        start = self.mapping.bytes.ctypes.data
+        return any(each and 0 <= each.address - start < self.mapping.bytes.size for each in column.buffers())

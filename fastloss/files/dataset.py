@@ -80,8 +80,8 @@ class Dataset:
         By name, of EXTRAS.
     classes : bool
         Whether the last axis of the logits is one of classes; else each of them has a target.
-    ignore_index : int
-        The target of rows whose target or logits are missing.
+    ignore_index : int, optional
+        The target of rows whose target or logits are missing. None: targets are numbers, and such a one NaN.
     dtype : str, optional
         What raw logits are, or "bfloat16": what 2-byte values are.
     shape : tuple of int, optional
@@ -102,13 +102,14 @@ class Dataset:
         extras: Mapping[str, Spec] | None = None,
         *,
         classes: bool = True,
-        ignore_index: int = -100,
+        ignore_index: int | None = -100,
         dtype: str | None = None,
         shape: tuple[int, ...] | None = None,
         targets_dtype: str = "int64",
     ) -> None:
         self._readers: dict[str, Reader] = {}
         self._ignore_index = ignore_index
+        self._missing = math.nan if ignore_index is None else ignore_index
         inner = int(classes)
         files = expand(logits.files)
         readers = self._open(files, Raw(dtype, shape), shape is not None)
@@ -117,7 +118,7 @@ class Dataset:
         lead = self.logits.lead
         raw = Raw(targets_dtype, (-1, *lead))
         self.targets = self._lane("targets", targets, raw, [readers])
-        self._check_targets(classes)
+        self._check_targets()
         self._fits(self.targets, lead)
         self.extras: dict[str, Lane] = {}
         for role, spec in (extras or {}).items():
@@ -161,11 +162,6 @@ class Dataset:
         """How many bytes of logits a row has."""
         return self.logits.dtype.itemsize * math.prod(self.logits.row)
 
-    @property
-    def loss_dtype(self) -> np.dtype[Any]:
-        """What a row's loss is computed in."""
-        return np.dtype(np.float64 if self.logits.dtype.newbyteorder("=") == np.float64 else np.float32)
-
     def blocks(self, size: int, start: int = 0) -> Iterator[Block]:
         """Read the rows in order, in blocks of about `size` bytes of logits, from row `start` on.
 
@@ -185,7 +181,7 @@ class Dataset:
                 }
                 targets = found.pop("targets")
                 if valid is not None:
-                    targets = joined([Piece(targets, valid)], self._ignore_index)
+                    targets = joined([Piece(targets, valid)], self._missing)
                 yield Block(start, values, targets, found)
                 start += len(values)
             shard += 1
@@ -198,7 +194,7 @@ class Dataset:
 
     def bad_target(self, block: Block) -> str:
         """Say which target of a block is the first that is no class."""
-        labels, classes = block.targets, self.logits.row[0]
+        labels, classes = block.targets, self.logits.row[0] if self.logits.row else 2
         bad = int(np.argmax(((labels < 0) | (labels >= classes)) & (labels != self._ignore_index)))
         label = labels[bad]
         name, where = self.targets.place(block.first + bad)
@@ -234,10 +230,11 @@ class Dataset:
         if len(lane.facts[0].shape) < inner or 0 in lane.row:
             raise Failure(f"{name}: logits of shape {lane.shape()}; it must be (rows, ..., classes)")
 
-    def _check_targets(self, classes: bool) -> None:
+    def _check_targets(self) -> None:
         name, dtype = self.targets.readers[0].name, self.targets.dtype
-        if dtype.kind not in ("iub" if classes else "iubf"):
-            raise Failure(f"{name}: targets of dtype {dtype}; they must be {'integers' if classes else 'numbers'}")
+        kinds, wanted = ("iubf", "numbers") if self._ignore_index is None else ("iub", "integers")
+        if dtype.kind not in kinds:
+            raise Failure(f"{name}: targets of dtype {dtype}; they must be {wanted}")
 
     def _fits(self, lane: Lane, lead: tuple[int, ...]) -> None:
         """Refuse an array that does not have one element for every row of the logits, or for its first axes."""
@@ -264,7 +261,7 @@ class Dataset:
                 name, where = lane.place(start + int(np.argmin(valid)))
                 raise Failure(f"{name}: {lane.role} has nothing for row {where}")
             start += len(values)
-        return joined(pieces, self._ignore_index)
+        return joined(pieces, self._missing)
 
 
 def _float(dtype: str | None) -> np.dtype[Any] | None:

@@ -56,7 +56,7 @@ class Lane:
                     f"{reader.name}: {role} of dtype {facts.dtype} and shape {_shape(facts)}; "
                     f"{readers[0].name} has {first.dtype} and {_shape(first)}"
                 )
-        self.dtype = first.dtype if dtype is None else dtype
+        self._view, self.dtype = dtype, first.dtype if dtype is None else dtype
         self.lead = first.shape[: len(first.shape) - inner]
         self.row = first.shape[len(first.shape) - inner :]
         self.repeat = 1
@@ -113,8 +113,8 @@ class Lane:
                 part = values[at : at + rows]
                 if piece.ready is not None:
                     piece.ready(part)
-                if self.dtype != part.dtype:
-                    part = part.view(self.dtype)
+                if self._view is not None:
+                    part = part.view(self._view)
                 if not part.dtype.isnative:
                     part = part.astype(part.dtype.newbyteorder("="))
                 yield Piece(part, None if valid is None else valid[at : at + rows])
@@ -162,14 +162,16 @@ class Cursor:
         return found
 
 
-def joined(pieces: list[Piece], fill: int) -> Array:
+def joined(pieces: list[Piece], fill: float) -> Array:
     """Return the rows of some pieces as one array, those that are missing filled; without a copy of a single piece."""
     parts = [values if valid is None else _filled(values, valid, fill) for values, valid, _ in pieces]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _filled(values: Array, valid: Array, fill: int) -> Array:
-    filled = values.astype(np.int64) if values.dtype.kind in "iub" else values.copy()
+def _filled(values: Array, valid: Array, fill: float) -> Array:
+    filled = values.copy()
+    if values.dtype.kind in "iub":
+        filled = values.astype(np.int64 if isinstance(fill, int) else np.float64)
     filled[~valid] = fill
     return filled
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
-from fastloss.files import Dataset, Spec, ahead
+from fastloss.files import Dataset, ahead
 
 DTYPES = ("float16", "float32", "float64")
 
@@ -44,7 +44,7 @@ def check(dataset: Dataset, expected: tuple[np.ndarray, ...], size: int, start: 
     assert dataset.shape[1:] == list(expected[0].shape[1:])
     for got, want in zip(read(dataset, size, first), flat, strict=True):
         np.testing.assert_array_equal(got, want[first:])
-        assert got.dtype.newbyteorder("=") == want.dtype
+        assert got.dtype.kind == "U" or got.dtype == want.dtype.newbyteorder("=")
 
 
 def shards(write, arrays, count: int, name: str) -> None:
@@ -53,6 +53,3 @@ def shards(write, arrays, count: int, name: str) -> None:
     for i in range(count):
         if len(part := arrays[i * step : (i + 1) * step]):
             write(name.format(i), part)
-
-
-IN_LOGITS = Spec()
