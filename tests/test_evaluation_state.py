@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import enum
 import copy
+import enum
 import itertools
 import json
 import pickle
