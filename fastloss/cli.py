@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 from .commands import compare, demo, evaluate, merge
@@ -21,7 +21,8 @@ from .threads import num_threads
 
 __all__ = ["main"]
 
-_Arguments = argparse._ActionsContainer
+if TYPE_CHECKING:
+    _Arguments = argparse._ActionsContainer
 
 EXIT_STATUS = """\
 exit status:
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     args = parser.parse_args(argv)
+    if getattr(args, "json", None) == getattr(args, "markdown", "") == "-":
+        parser.error("--json and --markdown cannot both go to standard output")
     if args.command is None:
         parser.print_help()
         return 0

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 from hypothesis import strategies as st
 
+import fastloss
 from fastloss.files import Dataset, ahead
 
 DTYPES = ("float16", "float32", "float64")
@@ -53,3 +59,20 @@ def shards(write, arrays, count: int, name: str) -> None:
     for i in range(count):
         if len(part := arrays[i * step : (i + 1) * step]):
             write(name.format(i), part)
+
+
+def evaluated(*arguments: str, ml_dtypes: bool) -> dict:
+    """What ``fastloss evaluate`` says in a process of its own, in which there may be no ml_dtypes."""
+    hidden = "" if ml_dtypes else "sys.modules['ml_dtypes'] = None; "
+    code = (
+        f"import sys; {hidden}from fastloss import cli; sys.exit(cli.main(['evaluate', *sys.argv[1:], '--json', '-']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, "PYTHONPATH": str(Path(fastloss.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)

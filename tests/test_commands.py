@@ -370,6 +370,15 @@ def test_where_nothing_can_be_written_is_said_first(files, capsys, monkeypatch, 
     assert ".: is a folder" in refused(capsys, *EVALUATE, option, ".")
 
 
+def test_one_thing_goes_to_standard_output(files, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(*EVALUATE, "--json", "-", "--markdown", "-")
+    assert stop.value.code == 2
+    capsys.readouterr()
+    for option in ("--state", "--per-token", "--html"):
+        assert "only --json and --markdown can go to standard output" in refused(capsys, *EVALUATE, option, "-")
+
+
 def test_pictures_need_matplotlib(files, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setattr(fl.Evaluation, "update", lambda *_, **__: pytest.fail("too late"))
@@ -384,7 +393,7 @@ def test_pictures_need_matplotlib(files, capsys, monkeypatch):
 def two(files, capsys):
     """Evaluate two models of the same rows: a and b, their losses, figures and states."""
     rng = np.random.default_rng(5)
-    np.save("better.npy", files["logits"] + 2 * np.eye(7)[files["targets"]] * rng.random((40, 6, 1)))
+    np.save("better.npy", files["logits"] + 2 * np.eye(7)[np.maximum(files["targets"], 0)] * rng.random((40, 6, 1)))
     np.save("a.npy", files["logits"].astype(np.float64))
     for name, logits in (("a", "a.npy"), ("b", "better.npy")):
         options = ("--per-token", f"{name}.losses.npy", "--json", f"{name}.json", "--state", f"{name}.state", "--quiet")

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 import fastloss
+from fastloss.files import formats
 from fastloss.loss import LOSSES
 
 LIBRARIES = ("catboost", "dask", "jax", "keras", "lightgbm", "sklearn", "tensorflow", "torch", "xgboost", "xla")
-BRIDGES = tuple(f"fastloss.{name}" for name in LIBRARIES)
+FORMATS = {f"files.{each.module}" for each in formats._LIBRARIES.values()} | {"files.columns"}
+BRIDGES = {f"fastloss.{name}" for name in (*LIBRARIES, *FORMATS)}
 """What plugs into another library, which is imported with it: tests/bridges runs these examples."""
 
 

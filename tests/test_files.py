@@ -18,7 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastloss as fl
-from fastloss import arrays as fl_arrays
 from fastloss.failure import Failure
 from fastloss.files import Dataset, Spec, ahead, expand, formats
 
@@ -36,7 +35,11 @@ def fortran(folder, *arrays):
 
 
 def swapped(folder, logits, labels, groups):
-    return npy(folder, logits.astype(logits.dtype.newbyteorder(">")), labels, groups)
+    np.save(folder / "x.npy", logits.astype(logits.dtype.newbyteorder(">")))
+    np.save(folder / "t.npy", labels.astype(labels.dtype.newbyteorder(">")))
+    np.save(folder / "g.npy", groups)
+    extras = {"groups": Spec(folder / "g.npy")}
+    return Dataset(Spec(folder / "x.npy"), Spec(folder / "t.npy"), extras, dtype=logits.dtype.name)
 
 
 def npz(folder, logits, labels, groups, save=np.savez):
@@ -84,21 +87,18 @@ def test_every_row_in_its_order(write, tmp_path_factory):
 def test_bfloat16(known, tmp_path, monkeypatch):
     """With ml_dtypes, and without: then it is the bits, of which fastloss knows what they are."""
     ml_dtypes = pytest.importorskip("ml_dtypes")
+    monkeypatch.chdir(tmp_path)
     logits = np.random.default_rng(0).normal(0, 3, (9, 5)).astype(ml_dtypes.bfloat16)
-    labels = np.arange(9) % 5
-    expected = fl.cross_entropy(logits, labels)
-    if not known:
-        monkeypatch.setitem(sys.modules, "ml_dtypes", None)
-        monkeypatch.setitem(formats.open_raw.__globals__["FLOATS"], "bfloat16", fl_arrays.bfloat16())
-        monkeypatch.setitem(formats.open_raw.__globals__["NUMBERS"], "bfloat16", fl_arrays.bfloat16())
-    logits.tofile(tmp_path / "x.bin")
-    np.save(tmp_path / "x.npy", logits.view("V2"))
-    np.save(tmp_path / "u.npy", logits.view(np.uint16))
-    np.save(tmp_path / "t.npy", labels)
-    for name, shape in (("x.bin", (9, 5)), ("x.npy", None), ("u.npy", None)):
-        dataset = Dataset(Spec(tmp_path / name), Spec(tmp_path / "t.npy"), dtype="bfloat16", shape=shape)
-        assert dataset.dtype == "bfloat16"
-        assert fl.cross_entropy(*file_cases.read(dataset)) == expected
+    logits.tofile("x.bin")
+    np.save("x.npy", logits.view("V2"))
+    np.save("u.npy", logits.view(np.uint16))
+    np.save("t.npy", np.arange(9) % 5)
+    evaluation = fl.Evaluation()
+    evaluation.update(logits, np.arange(9) % 5)
+    for arguments in (("x.bin", "t.npy", "--shape", "9,5"), ("x.npy", "t.npy"), ("u.npy", "t.npy")):
+        found = file_cases.evaluated(*arguments, "--dtype", "bfloat16", "--block-size", "20", ml_dtypes=known)
+        assert found["dtype"] == "bfloat16"
+        assert found["loss"] == evaluation.compute()["loss"]
 
 
 def test_groups_of_first_axes(tmp_path):
@@ -212,6 +212,7 @@ REFUSED = {
     "raw size": (lambda: raw_of(83, (3, 7)), "x.bin: 83 bytes; (3, 7) of float32 are 84"),
     "raw rest": (lambda: raw_of(85, (-1, 7)), "x.bin: 85 bytes; (3, 7) of float32 are 84"),
     "raw dtype": (lambda: raw_of(84, (3, 7), None), "x.bin: raw values, as its name says"),
+    "swapped dtype": (lambda: pair(F.astype(">f4"), I, dtype="float64"), "x.npy: dtype >f4 is not float64"),
     "format": (lambda: named("x.csv"), "x.csv: of no format that is known by its name (.npy, "),
 }
 

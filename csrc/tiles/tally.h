@@ -11,7 +11,7 @@ enum {
     TALLY_LANES = 16,
     TALLY_BLOCK = 1024,
     TALLY_BITS = 42,    /* of a multiple: TALLY_BLOCK of them have 52 */
-    TALLY_HIGHEST = 900 /* larger powers of 2 are added one by one */
+    TALLY_HIGHEST = 900 /* larger powers of 2 are added one by one, and so are subnormal numbers */
 };
 
 /* Multiples of 2^-1074, in digits of 32 bits that have not been carried over. */
@@ -40,10 +40,10 @@ FL_INLINE void fl_carry_fixed(const fl_fixed *from, fl_sum *to) {
     }
 }
 
-/* A block on its way: `top` is the largest of its numbers. */
+/* A block on its way, and the largest of its numbers, in lanes. */
 typedef struct {
     FL_ALIGNED(64) double rest[TALLY_BLOCK];
-    FL_ALIGNED(64) double tops[TALLY_LANES], sums[TALLY_LANES];
+    FL_ALIGNED(64) double tops[TALLY_LANES];
 } fl_tally_block;
 
 /* Takes the multiples of a unit off, `magic` being 1.5 * 2^52 of it; the answer is their sum. */
@@ -73,14 +73,14 @@ FL_NOINLINE void fl_add_block(fl_fixed *to, fl_tally_block *b, int n) {
             top = r64_max(b->tops[l], top);
         if (top == 0)
             return;
-        power = (int)(r64_to_bits(top) >> 52) - 1022; /* top < 2^power */
-        if (power > TALLY_HIGHEST) {
+        power = (int)(r64_to_bits(top) >> 52) - 1022;  /* top < 2^power */
+        if (power > TALLY_HIGHEST || power == -1022) { /* subnormal */
             for (int i = 0; i < n; i++)
                 fl_add_fixed(to, b->rest[i]);
             return;
         }
-        power = power - TALLY_BITS > -1074 ? power - TALLY_BITS : -1074; /* of the unit */
-        fl_add_fixed(to, fl_cut(b, n, r64_from_bits((uint64_t)(power + 52 + 1023) << 52 | (uint64_t)1 << 51)));
+        power += 52 - TALLY_BITS; /* of 2^52 units */
+        fl_add_fixed(to, fl_cut(b, n, r64_from_bits((uint64_t)(power + 1023) << 52 | (uint64_t)1 << 51)));
     }
 }
 

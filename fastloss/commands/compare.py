@@ -43,7 +43,7 @@ class _Side(NamedTuple):
 def run(args: argparse.Namespace) -> None:
     """Compare B with A."""
     for path in (args.json, args.markdown):
-        check(path)
+        check(path, stdout=True)
     a, b = _side(args.a), _side(args.b)
     if a.losses and b.losses and not args.unpaired:
         figures = _paired(a.losses, b.losses)
@@ -193,8 +193,8 @@ def _sections(figures: dict[str, Any]) -> list[Section]:
     ]
     return [
         [
-            ("loss of A", fixed(figures["loss_a"]), "nats per token"),
-            ("loss of B", fixed(figures["loss_b"]), "nats per token"),
+            ("loss of A", fixed(figures["loss_a"]), "mean over rows"),
+            ("loss of B", fixed(figures["loss_b"]), "mean over rows"),
             ("difference", f"{figures['difference']:+.6g}", "B - A: less than 0 where B is better"),
             ("standard error", significant(figures["standard_error"]), how),
             ("from", f"{figures['low']:+.6g}", "95 % confidence"),

@@ -29,7 +29,7 @@ _OPTIONS = ("ranks", "calibration", "brier", "quantiles", "worst")  # of Evaluat
 CHECKPOINT = 60.0
 """Seconds between states that are written on the way."""
 _BINS = 15  # of the calibration, where a picture is asked for and nothing else is said
-_OUTPUTS = ("json", "markdown", "state", "per_token", "plot", "html")
+_FILES = ("state", "per_token", "plot", "html")
 # What has to be the same for a run to be gone on with, besides the files and the evaluation's options.
 _READING = ("logits_key", "targets_key", "dtype", "shape", "targets_dtype", "first_row", *(f"{e}_key" for e in EXTRAS))
 
@@ -37,7 +37,9 @@ _READING = ("logits_key", "targets_key", "dtype", "shape", "targets_dtype", "fir
 def run(args: argparse.Namespace) -> None:
     """Evaluate files."""
     args.state = args.state or args.resume
-    for name in _OUTPUTS:
+    for path in (args.json, args.markdown):
+        check(path, stdout=True)
+    for name in _FILES:
         check(getattr(args, name))
     if args.plot or args.html:
         plot.check(args.plot)

@@ -44,11 +44,16 @@ class LossFile:
         start = _HEADER + rows * dtype.itemsize
         with one_line(self._partial):
             self._file = open(self._partial, "r+b" if rows else "w+b")  # noqa: SIM115
+        try:
             size = self._file.seek(0, os.SEEK_END)
             if rows and size < start:
                 raise Failure(f"{self._partial}: has {size:,} bytes; the {rows:,} rows before need {start:,}")
-            self._file.truncate(start)
-            self._file.seek(start)
+            with one_line(self._partial):
+                self._file.truncate(start)
+                self._file.seek(start)
+        except Failure:
+            self.close(keep=rows > 0)
+            raise
 
     def add(self, losses: Array) -> None:
         """Append a block."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from ..failure import Failure
 from . import tables
@@ -14,33 +15,34 @@ __all__ = ["run"]
 
 def run(args: argparse.Namespace) -> None:
     """Merge states."""
-    for path in (args.json, args.markdown, args.state):
-        check(path)
-    total, *others = (_complete(path) for path in args.states)
-    seen = dict.fromkeys(total.inputs, args.states[0])
-    for path, other in zip(args.states[1:], others, strict=True):
-        twice = next(
-            (
-                name
-                for name in other.inputs
-                if other.inputs[name] and name in total.inputs and total.inputs[name] == other.inputs[name]
-            ),
-            None,
-        )
-        if twice is not None:
-            raise Failure(f"{path}: has {twice} in it, which {seen[twice]} has too")
+    for path in (args.json, args.markdown):
+        check(path, stdout=True)
+    check(args.state)
+    states = [_complete(path) for path in args.states]
+    _refuse_twice(args.states, states)
+    total = states[0]
+    for path, state in zip(args.states[1:], states[1:], strict=True):
         try:
-            total.evaluation.merge_state(other.evaluation)
+            total.evaluation.merge_state(state.evaluation)
         except ValueError as error:
             raise Failure(f"{path}: {error}") from None
-        total.rows += other.rows
-        total.inputs |= other.inputs
-        seen |= dict.fromkeys(other.inputs, path)
+        total.rows += state.rows
+        total.inputs |= state.inputs
     figures = {**total.evaluation.compute(), "states": args.states, "inputs": list(total.inputs)}
     title = f"{len(args.states)} states, {total.rows:,} rows"
     if args.state:
         total.save(args.state)
     tables.show(args, title, tables.sections(figures), figures)
+
+
+def _refuse_twice(paths: list[str], states: list[State]) -> None:
+    """Refuse states of the same file, whose rows would count twice: by its name, size and time of writing."""
+    held: dict[tuple[str, tuple[int, ...]], int] = {}
+    for i, state in enumerate(states):
+        for name, fingerprint in state.inputs.items():
+            first = held.setdefault((os.path.basename(name), tuple(fingerprint)), i)
+            if fingerprint and first != i:
+                raise Failure(f"{paths[i]}: has {name} in it, which {paths[first]} has too")
 
 
 def _complete(path: str) -> State:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..failure import Failure
 
-__all__ = ["STDOUT", "as_json", "one_line", "replace", "write", "write_json"]
+__all__ = ["STDOUT", "as_json", "check", "one_line", "replace", "write", "write_json"]
 
 STDOUT = "-"
 
@@ -91,10 +91,12 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def check(path: str | None) -> None:
-    """Refuse a path that cannot be written to, before hours of work."""
-    if path is None or path == STDOUT:
+def check(path: str | None, *, stdout: bool = False) -> None:
+    """Refuse a path that cannot be written to, before hours of work; "-" too, unless that is standard output."""
+    if path is None or (path == STDOUT and stdout):
         return
+    if path == STDOUT:
+        raise Failure("of what is written, only --json and --markdown can go to standard output")
     folder = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(folder):
         raise Failure(f"{path}: there is no folder {folder}")

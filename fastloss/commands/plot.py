@@ -110,7 +110,9 @@ def _histogram(axes: Any, figures: Mapping[str, Any], losses: str) -> None:
     for values in read_losses(losses):
         counts += np.histogram(values[np.isfinite(values)], edges)[0]
     axes.stairs(counts, edges, fill=True, color=_COLOR)
-    axes.set(title="Losses", xlabel="loss", ylabel="rows", yscale="log", ylim=(0.5, None))
+    axes.set(title="Losses", xlabel="loss", ylabel="rows")
+    if counts.any():
+        axes.set(yscale="log", ylim=(0.5, None))
     if math.isfinite(mean := loss_of(figures)):
         axes.axvline(mean, color=_INK, linewidth=1, linestyle=":")
         axes.annotate(

@@ -27,7 +27,6 @@ _NAMES = {
     "sequence_perplexity": "perplexity of sequences",
 }
 _REMARKS = {
-    "loss": "nats per token",
     "standard_error": "of the loss, if rows are independent",
     "entropy": "nats",
     "sequence_loss": "mean over sequences of each one's mean",
@@ -51,6 +50,8 @@ def sections(figures: Mapping[str, Any]) -> list[Section]:
     counts: Section = []
     for name, value in figures.items():
         remark = _REMARKS.get(name, "")
+        if name == "loss":
+            remark = "nats per token" if "perplexity" in figures else "nats"
         title = _NAMES.get(name, re.sub(r"^top(\d+) ", r"top-\1 ", name.replace("_", " ")))
         if isinstance(value, float):
             values.append((title, _shown(name, value), remark))

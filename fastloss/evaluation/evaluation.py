@@ -226,8 +226,8 @@ class Evaluation:
             for part in seen.values():
                 part.update(rows)
         totals = seen.get("bytes")
-        if isinstance(totals, Bytes) and isinstance(bytes, int):
-            totals.add(bytes)
+        if isinstance(totals, Bytes) and rowdata.is_whole(bytes):
+            totals.add(int(bytes))
         self._commit(seen, batch.classes)
 
     def merge_state(self, others: Evaluation | Mapping[str, Any] | Iterable[Evaluation | Mapping[str, Any]]) -> None:

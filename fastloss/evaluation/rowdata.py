@@ -10,7 +10,7 @@ import numpy as np
 from .. import arrays
 from ..arrays import Array
 
-__all__ = ["columns"]
+__all__ = ["columns", "is_whole"]
 
 _KEYS = ("groups", "sequences")
 
@@ -27,12 +27,14 @@ def columns(given: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Array
     """
     size = int(np.prod(shape, dtype=np.int64))
     made = {name: _keys(given[name], name, shape, size) for name in _KEYS if given[name] is not None}
-    if given["bytes"] is not None and not isinstance(given["bytes"], int):
-        made["bytes"] = _whole(given["bytes"], "bytes", shape)
-        if size and made["bytes"].min() < 0:
-            raise ValueError(f"Evaluation: bytes must not be negative, has {made['bytes'].min()}")
+    if given["bytes"] is not None:
+        found = given["bytes"] if is_whole(given["bytes"]) else _whole(given["bytes"], "bytes", shape)
+        if np.any(found < 0):
+            raise ValueError(f"Evaluation: bytes must not be negative, has {np.min(found)}")
+        if isinstance(found, np.ndarray):
+            made["bytes"] = found
     positions = given["positions"]
-    if isinstance(positions, (int, np.integer)):
+    if is_whole(positions):
         first = int(positions)
         if not -(2**63) <= first <= 2**63 - size:
             raise ValueError(f"Evaluation: positions from {first} on are no int64 numbers")
@@ -40,6 +42,11 @@ def columns(given: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Array
     elif positions is not None:
         made["positions"] = _whole(positions, "positions", shape)
     return made
+
+
+def is_whole(value: Any) -> bool:
+    """Whether something is one whole number, for all rows together."""
+    return isinstance(value, (int, np.integer))
 
 
 def _whole(value: Any, name: str, shape: tuple[int, ...]) -> Array:

@@ -118,6 +118,8 @@ class _File:
             column = batch.column(key)
             column.validate()
             yield column
+            if not self._in_place:
+                self.mapping.drop(0, self.mapping.bytes.size)
 
     def _batches(self, fields: list[int] | None) -> Iterator[Any]:
         found = self._open(self._source, options=pa.ipc.IpcReadOptions(included_fields=fields))

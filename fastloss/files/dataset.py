@@ -93,6 +93,22 @@ class Dataset:
     ------
     Failure
         If a file is not what it should be, or files do not belong together.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> import fastloss as fl
+    >>> from fastloss.files import Dataset, Spec
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "scores.npz")
+    ...     np.savez(path, logits=np.zeros((5, 4), np.float32), labels=np.arange(5) % 4)
+    ...     dataset = Dataset(Spec(path))
+    ...     for block in dataset.blocks(size=32):
+    ...         print(block.first, block.logits.shape, block.targets)
+    0 (2, 4) [0 1]
+    2 (2, 4) [2 3]
+    4 (1, 4) [0]
     """
 
     def __init__(
@@ -113,7 +129,8 @@ class Dataset:
         inner = int(classes)
         files = expand(logits.files)
         readers = self._open(files, Raw(dtype, shape), shape is not None)
-        self.logits = Lane("logits", readers, logits.key, _NAMES["logits"], inner=inner, dtype=_float(dtype))
+        seen_as = arrays.bfloat16() if dtype == "bfloat16" else None
+        self.logits = Lane("logits", readers, logits.key, _NAMES["logits"], inner=inner, dtype=seen_as)
         self._check_logits(dtype, inner)
         lead = self.logits.lead
         raw = Raw(targets_dtype, (-1, *lead))
@@ -225,7 +242,7 @@ class Dataset:
             raise Failure(f"{name}: raw 2-byte values, as NumPy stores bfloat16; if so, say --dtype bfloat16")
         elif found.newbyteorder("=") not in FLOATS.values():
             raise Failure(f"{name}: logits of dtype {found}; they must be floating point, 16 to 64 bits")
-        elif dtype is not None and found.newbyteorder("=") != lane.dtype:
+        elif dtype is not None and found.newbyteorder("=") != FLOATS[dtype]:
             raise Failure(f"{name}: dtype {found} is not {dtype}")
         if len(lane.facts[0].shape) < inner or 0 in lane.row:
             raise Failure(f"{name}: logits of shape {lane.shape()}; it must be (rows, ..., classes)")
@@ -262,7 +279,3 @@ class Dataset:
                 raise Failure(f"{name}: {lane.role} has nothing for row {where}")
             start += len(values)
         return joined(pieces, self._missing)
-
-
-def _float(dtype: str | None) -> np.dtype[Any] | None:
-    return None if dtype is None else FLOATS[dtype]

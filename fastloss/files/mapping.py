@@ -23,7 +23,7 @@ __all__ = ["MappedReader", "Mapping", "Place", "Window"]
 
 # One that is read, one that waits for it, and one that a background thread asks for.
 _KEPT = 3
-_POPULATE_READ = 22  # Linux 5.14; Python names it from 3.15 on
+_POPULATE_READ = 22  # of Linux 5.14 and later; the mmap module has no name for it
 _STEP = 1 << 23  # bytes asked for by one call, which holds the GIL
 _PLANES = 1 << 25  # bytes of a Fortran-ordered array that are looked at together
 
@@ -66,7 +66,9 @@ class Mapping:
         return np.ndarray(place.shape, place.dtype, data, order="F" if place.fortran else "C")
 
     def populate(self, start: int, end: int) -> None:
-        """Make bytes resident."""
+        """Make bytes resident, and have the disk send as many after them."""
+        if self._populates:
+            self._advise(mmap.MADV_WILLNEED, start - start % mmap.PAGESIZE, min(2 * end - start, self.bytes.size))
         for at in range(start - start % mmap.PAGESIZE, end if self._populates else 0, _STEP):
             try:
                 self._advise(_POPULATE_READ, at, min(at + _STEP, end))

@@ -16,7 +16,7 @@ from helpers import peer
 from fastloss import cli
 from fastloss.commands import plot
 
-matplotlib = peer("matplotlib")
+figures = peer("matplotlib.figure")
 image = peer("matplotlib.image")
 
 
@@ -38,7 +38,7 @@ def evaluate(*options):
 def panels(monkeypatch, *options):
     """The titles of what is drawn."""
     seen = []
-    figure = matplotlib.figure.Figure
+    figure = figures.Figure
     save = figure.savefig
 
     def savefig(self, *arguments, **settings):
@@ -74,7 +74,7 @@ def test_formats(files, capsys, name, start):
 def test_the_curves_are_the_losses(files, capsys, monkeypatch):
     """The bars count every loss once; the curve is the mean at each position."""
     drawn = {}
-    figure = matplotlib.figure.Figure
+    figure = figures.Figure
     monkeypatch.setattr(figure, "savefig", lambda self, *_, **__: drawn.update(zip("hp", self.axes, strict=False)))
     losses = np.random.default_rng(1).gamma(2, 2, (50, 40))
     losses[::7, 3], losses[2, 5], losses[:, 9] = np.nan, np.inf, np.nan
@@ -89,6 +89,7 @@ def test_the_curves_are_the_losses(files, capsys, monkeypatch):
     np.testing.assert_allclose(curve.get_xdata(), np.arange(40) + 0.5)
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("losses", [np.zeros(0), np.full((3, 4), np.nan), np.zeros((5, 1)), np.full(3, np.inf)])
 def test_losses_of_which_there_is_little_to_see(losses, tmp_path):
     np.save(tmp_path / "losses.npy", losses)

@@ -133,19 +133,18 @@ def test_named_arrays(write, tmp_path_factory):
 
 @pytest.mark.parametrize("known", [True, False])
 def test_bfloat16(known, tmp_path, monkeypatch):
-    logits = np.random.default_rng(0).normal(0, 3, (9, 5)).astype(ml_dtypes.bfloat16)
-    labels = np.arange(9) % 5
-    expected = fl.cross_entropy(logits, labels)
-    safetensors.save_file({"x": logits, "labels": labels}, tmp_path / "a.safetensors")
-    parquet.write_table(pa.table({"x": lists(logits.view(np.uint16)), "labels": labels}), tmp_path / "a.parquet")
-    if not known:
-        monkeypatch.setitem(sys.modules, "ml_dtypes", None)
-    dataset = Dataset(Spec(tmp_path / "a.safetensors", "x"))
-    assert dataset.dtype == "bfloat16"
-    assert fl.cross_entropy(*file_cases.read(dataset, 20)) == expected
-    if known:
-        dataset = Dataset(Spec(tmp_path / "a.parquet", "x"), dtype="bfloat16")
-        assert fl.cross_entropy(*file_cases.read(dataset, 20)) == expected
+    monkeypatch.chdir(tmp_path)
+    logits, labels = np.random.default_rng(0).normal(0, 3, (9, 5)).astype(ml_dtypes.bfloat16), np.arange(9) % 5
+    safetensors.save_file({"logits": logits, "labels": labels}, "a.safetensors")
+    bits = logits.view(np.uint16)
+    parquet.write_table(pa.table({"logits": lists(bits), "labels": labels}), "a.parquet")
+    zarr.save_group("a.zarr", logits=bits, labels=labels)
+    evaluation = fl.Evaluation()
+    evaluation.update(logits, labels)
+    for arguments in (("a.safetensors",), ("a.parquet", "--dtype", "bfloat16"), ("a.zarr", "--dtype", "bfloat16")):
+        found = file_cases.evaluated(*arguments, "--block-size", "20", ml_dtypes=known)
+        assert found["dtype"] == "bfloat16"
+        assert found["loss"] == evaluation.compute()["loss"]
 
 
 @pytest.mark.parametrize("column", COLUMNS)
