@@ -43,7 +43,8 @@ def evaluate(
     axis : int
         The class axis of `logits`.
     groups, sequences, bytes : dask.array.Array or array_like, optional
-        What the options of these names need of each row, in the shape of `labels`.
+        What the options of these names need of each row, in the shape of `labels`; what is given switches its
+        option on.
     split_every : int
         How many states one task merges.
     **options
@@ -69,10 +70,12 @@ def evaluate(
     >>> evaluation.compute()
     Evaluation(ignore_index=-100, top_k=2): loss 1.38629 over 6 rows, 0 ignored
     """
+    given = {"groups": groups, "sequences": sequences, "bytes": bytes}
+    given = {name: array for name, array in given.items() if array is not None}
+    options |= dict.fromkeys(given, True)
     empty = Evaluation(**options)
     logits, by_row = _as_array(logits), {"labels": _as_array(labels)}
-    given = {"groups": groups, "sequences": sequences, "bytes": bytes}
-    by_row |= {name: _as_array(array) for name, array in given.items() if array is not None}
+    by_row |= {name: _as_array(array) for name, array in given.items()}
     rows: tuple[int, ...] = logits.shape
     if empty.task == "tokens":
         if not -logits.ndim <= axis < logits.ndim:
