@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from .. import bridge
@@ -13,6 +15,22 @@ from .autograd import _array, _scaled, _tensor
 __all__ = ["FUNCTIONS"]
 
 
+def _empty(like: Any) -> Any:
+    """A tensor for a gradient, in NumPy's memory: that comes in large pages, and so several times as fast."""
+    return torch.from_numpy(np.empty(tuple(like.shape), f"i{like.element_size()}")).view(like.dtype)
+
+
+def _value_and_grad(call: Call, tensors: Sequence[Any], upstream: Any = None) -> tuple[Any, list[Any]]:
+    # In float16 a mean's gradient may be too small before it is multiplied by the upstream one.
+    wide = [each.float() if each.dtype is torch.float16 else each for each in tensors]
+    grads = [_empty(wide[i]) for i in call.predictions]
+    arrays = [_array(each) for each in wide]
+    value = call.value_and_grad(
+        arrays, [_array(each) for each in grads], None if upstream is None else _array(upstream)
+    )
+    return value, grads
+
+
 class _Called(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
     """A call and its tensors."""
 
@@ -20,49 +38,39 @@ class _Called(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
     def forward(ctx: Any, call: Call, *tensors: Any) -> Any:
         """The value; the gradients by the predictions are kept."""
         ctx.call, ctx.grads = call, []
-        dtype = tensors[call.predictions[0]].dtype
+        ctx.save_for_backward(*tensors)
         needed = ctx.needs_input_grad[1:]
         for name, need in zip(call.arrays, needed, strict=True):
             if need and name not in BRIDGED[call.name].predictions:
                 raise ValueError(f"{call.name}: there is no gradient by {name}; pass {name}.detach()")
-        if not any(needed) or call.pulls:
-            ctx.save_for_backward(*tensors)
-            return _tensor(call.value([_array(each) for each in tensors]), dtype)
-        call.check_gradient([tuple(each.shape) for each in tensors])
-        # In float16 a mean's gradient may be too small before it is multiplied by the upstream one.
-        wide = [each.float() if each.dtype is torch.float16 else each for each in tensors]
-        ctx.dtypes = [tensors[i].dtype for i in call.predictions]
-        ctx.grads = [torch.empty_like(wide[i]) for i in call.predictions]
-        return _tensor(
-            call.value_and_grad([_array(each) for each in wide], [_array(each) for each in ctx.grads]), dtype
-        )
+        if call.pulls or not any(needed):
+            value = call.value([_array(each) for each in tensors])
+        else:
+            call.check_gradient([tuple(each.shape) for each in tensors])
+            value, ctx.grads = _value_and_grad(call, tensors)
+        return _tensor(value, tensors[call.predictions[0]].dtype)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator, unused-ignore]
     def backward(ctx: Any, upstream: Any) -> Any:
-        """The gradients, times the upstream one."""
-        call = ctx.call
-        if call.pulls:
-            tensors = ctx.saved_tensors
-            grads = [torch.empty_like(tensors[i]) for i in call.predictions]
-            arrays = [_array(each) for each in tensors]
-            call.value_and_grad(arrays, [_array(each) for each in grads], _array(upstream))
-        else:
-            for axis in call.upstream_axes(ctx.grads[0].ndim):
+        """The gradients, times the upstream one; those that are kept are handed over once."""
+        call, tensors = ctx.call, ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph: these would be taken for constants
+            raise NotImplementedError(f"{call.name}: there are no second derivatives; take torch's own")
+        grads, ctx.grads = ctx.grads, []
+        if not grads:
+            grads = _value_and_grad(call, tensors, upstream if call.pulls else None)[1]
+        if not call.pulls:
+            for axis in call.upstream_axes(grads[0].ndim):
                 upstream = upstream.unsqueeze(axis)
-            grads = [
-                _scaled(grad, upstream.to(grad.dtype), None, False).to(dtype)
-                for grad, dtype in zip(ctx.grads, ctx.dtypes, strict=True)
-            ]
+            grads = [_scaled(grad, upstream, None, True) for grad in grads]
         found = dict(zip(call.predictions, grads, strict=True))
-        return (None, *[found.get(i) for i in range(len(call.arrays))])
+        return (None, *[found[i].to(each.dtype) if i in found else None for i, each in enumerate(tensors)])
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator, unused-ignore]
 def _run(call: Call, given: list[Any]) -> Any:
-    tensors = [torch.as_tensor(each) for each in given]
     apply: Any = _Called.apply
-    return apply(call, *tensors)
+    return apply(call, *[torch.as_tensor(each) for each in given])
 
 
 FUNCTIONS = {name: bridge.function(name, __name__, _run, "torch tensors") for name in BRIDGED}
