@@ -63,7 +63,7 @@ def evaluate(
     >>> import fastloss as fl
     >>> batches = ((np.eye(3, dtype=np.float32), np.array([0, 1, label])) for label in range(3))
     >>> fl.evaluate(batches, top_k=2)
-    Evaluation(ignore_index=-100, top_k=2): loss 0.773666 over 9 rows, 0 ignored
+    Evaluation(ignore_index=-100, top_k=2): loss 0.773667 over 9 rows, 0 ignored
     """
     evaluation = Evaluation(**options)
     names = {role: role for role in _ROLES} | dict(columns or {})
