@@ -151,9 +151,9 @@ def capsule(run: Run) -> Any:
             for each in results:
                 _expect_writing(each)
             run(said, _arrays(frame.arguments), results)
-        except Exception as error:
-            message = str(error).encode()
-            wrong = _Error(ctypes.sizeof(_Error), None, message, _INVALID_ARGUMENT)
+        except BaseException as error:  # no exception passes through C: the results would be taken for written
+            message = str(error) or type(error).__name__
+            wrong = _Error(ctypes.sizeof(_Error), None, message.encode(), _INVALID_ARGUMENT)
             made: int | None = frame.api.contents.error(ctypes.byref(wrong))
             return made
         return None

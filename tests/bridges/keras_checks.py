@@ -159,8 +159,12 @@ def calls(name, options, reductions, *arguments):
 
 # --- the losses
 
+FIRST = {case[0]: number for number, case in reversed(list(enumerate(CASES)))}
+TRIED = CASES if BACKEND == "torch" else [CASES[i] for i in sorted({*FIRST.values(), *range(0, len(CASES), 4)})]
+"""The others compile for long what differs in arguments alone."""
 
-@pytest.mark.parametrize(("name", "options", "targets", "predictions", "shapes"), CASES)
+
+@pytest.mark.parametrize(("name", "options", "targets", "predictions", "shapes"), TRIED)
 def test_values_and_gradients(name, options, targets, predictions, shapes):
     seed = zlib.crc32(f"{name} {options} {targets.__name__}".encode())
     shape = shapes[seed % len(shapes)]
@@ -218,7 +222,7 @@ def test_what_fastloss_computes_is_asked_of_it(monkeypatch):
             )[1],
         )  # fmt: skip
     unreduced = {"CosineSimilarity", "CTC", "MeanAbsolutePercentageError"}
-    for name, options, targets, predictions, shapes in CASES:
+    for name, options, targets, predictions, shapes in TRIED:
         asked.clear()
         ours = getattr(fastloss.keras, name)(**options)
         ours(drawn(targets, shapes[0], 1), drawn(predictions, shapes[0], 2))
@@ -278,7 +282,6 @@ def trained(loss, outputs, activation, y, weight=None, run_eagerly=False):
 
 FITS = [
     ("BinaryCrossentropy", LOGITS, 1, None, (100,), 2),
-    ("BinaryCrossentropy", {}, 1, "sigmoid", (100, 1), 2),
     ("SparseCategoricalCrossentropy", {"ignore_class": 3, **LOGITS}, 5, None, (100,), 5),
 ]
 

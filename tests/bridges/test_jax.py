@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 from cases import CASES
 from helpers import peer
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from fastloss.bridge import BRIDGED, Call, split
 
@@ -22,7 +20,6 @@ optax = peer("optax")
 fj = peer("fastloss.jax")
 jnp = jax.numpy
 
-SEEDS = st.integers(0, 2**32 - 1)
 SHAPES = {"pointwise": (5, 4), "rowwise": (5, 4), "sequence": (7, 4, 3), "linear": (5, 6), "embedding": (6, 5)}
 
 
@@ -104,25 +101,23 @@ PEERS = {
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
 @pytest.mark.parametrize("name", PEERS)
-@settings(max_examples=3, deadline=None)
-@given(seed=SEEDS)
-def test_optax(name, dtype, seed):
+def test_optax(name, dtype):
     function, theirs = fj.FUNCTIONS[name], PEERS[name]
     ours = {
         "log_softmax": lambda x: function(x)[:, 0].sum(), "cosine_similarity": lambda x, t: function(x, t).sum(),
     }.get(name, function)  # fmt: skip
+    tolerance = {"float32": 2e-5, "float64": 1e-12, "bfloat16": 2e-2, "float16": 2e-3}[dtype]
     with enable_x64():
-        rng = np.random.default_rng(seed)
-        arrays = [jnp.asarray(rng.normal(size=(9, 40)), dtype)]
-        if name != "log_softmax":
-            arrays.append(jnp.asarray(rng.random((9, 40)), dtype))
-        if name == "cross_entropy":
-            arrays[1] = jnp.asarray(rng.integers(0, 40, 9))
-        wide = [each.astype(jnp.float64) if each.dtype == dtype else each for each in arrays]
-        found = jax.jit(jax.value_and_grad(lambda x: ours(x, *arrays[1:])))(arrays[0])
-        expected = jax.jit(jax.value_and_grad(lambda x: theirs(x, *wide[1:])))(wide[0])
-        tolerance = {"float32": 2e-5, "float64": 1e-12, "bfloat16": 2e-2, "float16": 2e-3}[dtype]
-        close(found, [each.astype(dtype) for each in expected], tolerance)
+        step, own = jax.jit(jax.value_and_grad(ours)), jax.jit(jax.value_and_grad(theirs))
+        for seed in range(5):
+            rng = np.random.default_rng(seed)
+            arrays = [jnp.asarray(rng.normal(size=(9, 40)), dtype)]
+            if name != "log_softmax":
+                arrays.append(jnp.asarray(rng.random((9, 40)), dtype))
+            if name == "cross_entropy":
+                arrays[1] = jnp.asarray(rng.integers(0, 40, 9))
+            wide = [each.astype(jnp.float64) if each.dtype == dtype else each for each in arrays]
+            close(step(*arrays), [each.astype(dtype) for each in own(*wide)], tolerance)
 
 
 def test_the_gradient_of_a_float16_mean_is_scaled_before_it_is_rounded():
