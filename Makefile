@@ -17,15 +17,16 @@ MADE_BY := $(call VERSION_OF,$(PYTHON)) in $(CURDIR)
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-bridges lint format docs bench sanitize clean again
+.PHONY: help demo test test-bridges lint format docs examples bench sanitize clean again
 
 help:
 	@echo 'make demo          build, then evaluate a language model of this machine'"'"'s own Python library'
 	@echo 'make test          build and run the test-suite'
-	@echo 'make test-bridges  the tests against PyTorch, JAX, optax and scikit-learn, which it installs'
+	@echo 'make test-bridges  the tests against PyTorch, JAX, Keras, scikit-learn, ..., which it installs'
 	@echo 'make lint          ruff, mypy, clang-format'
 	@echo 'make format        what ruff and clang-format would change, changed'
 	@echo 'make docs          docs/losses.md, made anew from the docstrings'
+	@echo 'make examples      run every script of examples/; pictures in examples/out'
 	@echo 'make bench         time every loss against its limits and its peers (ARGS=... is passed on)'
 	@echo 'make sanitize      the test-suite under the address and undefined-behaviour sanitizers (gcc)'
 	@echo 'make clean         remove all that the others made'
@@ -53,6 +54,9 @@ format: $(VENV)/with-lint
 docs: $(VENV)/with-test
 	$(PY) docs/make_losses.py
 
+examples: $(VENV)/with-test,bridges
+	for script in examples/[!_]*.py; do echo "$$script"; $(PY) "$$script" || exit 1; done
+
 bench: $(VENV)/with-bench
 	$(PY) -m bench $(ARGS)
 
@@ -71,7 +75,7 @@ sanitize: $(VENV)/with-test
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	rm -f fastloss/*.so
+	rm -rf fastloss/*.so examples/out
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 again:

@@ -233,6 +233,13 @@ def torch_eager(problem: Problem) -> Contender | None:
     return None if function is None else _torch_contender(function, problem)
 
 
+def bridged(problem: Problem) -> Contender:
+    """The loss through fastloss's module for another library, called as that library's own function is."""
+    work = problem.work
+    function = getattr(import_module(f"fastloss.{work.through}"), work.loss)
+    return {"torch": _torch_contender}[work.through](function, problem)
+
+
 def torch_chunked(problem: Problem) -> Contender | None:
     """The form of torch's linear_cross_entropy that does not hold all logits."""
     functional, options = import_module("torch.nn.functional"), getattr(import_module("torch.nn"), OPTIONS, None)

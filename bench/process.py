@@ -28,7 +28,7 @@ print(time.perf_counter() - start)
 
 # How far the peak of a process rises during a call, beyond arrays that are already in memory.
 RISE = """
-import gc, resource, sys
+import gc, importlib, resource, sys
 import numpy as np
 
 def resident(field):
@@ -57,12 +57,13 @@ MEMORY = (
     + """
 way, rows, classes, threads = sys.argv[1], *map(int, sys.argv[2:])
 
-if way == "torch":
+if way.endswith("torch"):
     import torch
     torch.set_num_threads(threads)
+    F = importlib.import_module("torch.nn.functional" if way == "torch" else way)
     def gradient(logits, labels, out):
         x = torch.from_numpy(logits).requires_grad_()
-        torch.nn.functional.cross_entropy(x, torch.from_numpy(labels)).backward()
+        F.cross_entropy(x, torch.from_numpy(labels)).backward()
         return x.grad
 else:
     import fastloss as fl
@@ -132,10 +133,12 @@ def run_memory(threads: int, names: Iterable[str]) -> list[Result]:
     """The memory that cross entropy's value and gradient take beyond the arrays given, beside torch's."""
     size = SHAPE[0] * SHAPE[1] * 4
     shape = "x".join(map(str, SHAPE))
-    peak = {way: int(python(MEMORY, way, *SHAPE, threads)) for way in ("out=", "out=logits", "new array")}
+    room = {"out=": ROOM, "out=logits": ROOM, "new array": None}
     theirs = None
     if "torch" in names and find_spec("torch"):
         theirs = int(python(MEMORY, "torch", *SHAPE, threads))
+        room["fastloss.torch"] = size + ROOM
+    peak = {way: int(python(MEMORY, way, *SHAPE, threads)) for way in room}
     results = []
     for way, taken in peak.items():
         result = Result(f"cross_entropy {shape} float32 value_and_grad, extra memory, {way}", unit="B")
@@ -144,8 +147,8 @@ def run_memory(threads: int, names: Iterable[str]) -> list[Result]:
         if theirs is not None:
             result.samples["torch"] = Sample([theirs])
             result.notes.append(f"torch took {theirs / size:.3f} times the logits")
-        if way != "new array":
-            result.outcomes.append(Outcome(Goal("bytes", ROOM), taken))
+        if room[way] is not None:
+            result.outcomes.append(Outcome(Goal("bytes", room[way]), taken))
         results.append(result)
     return results
 

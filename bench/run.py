@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from operator import attrgetter
 from typing import Any
 
@@ -67,6 +68,8 @@ class Result:
         own = times.get(FASTLOSS)
         if own is None or measure in ("seconds", "bytes"):
             return own
+        if measure in peers.PEERS:
+            return times[measure] / own if measure in times else None
         if measure == "peer":
             return min((times[name] / own for name in peers.PEERS if name in times), default=None)
         base = {"limit": LIMIT, "float32": FLOAT32}[measure]
@@ -104,6 +107,9 @@ def run(work: Work, plan: Plan, names: Iterable[str]) -> Result:
     if dtype is None:
         result.notes.append("skipped: ml_dtypes is not installed")
         return result
+    if work.through and find_spec(work.through) is None:
+        result.notes.append(f"skipped: {work.through} is not installed")
+        return result
     problem = Problem(work, dtype)
     result.bytes = problem.bytes
     contenders = ours(problem)
@@ -130,6 +136,8 @@ def run(work: Work, plan: Plan, names: Iterable[str]) -> Result:
 def ours(problem: Problem) -> dict[str, Contender]:
     """The ways fastloss itself is measured: into a reused array, into a new one, of float32 beside halves."""
     work, keywords = problem.work, problem.keywords
+    if work.through:
+        return {FASTLOSS: peers.bridged(problem)}
     calls: dict[str, Callable[[], object]] = {}
     if work.mode == "value":
         calls[FASTLOSS] = functools.partial(work.function, *problem.arguments, **keywords)

@@ -21,6 +21,8 @@ SHAPES: dict[str, tuple[int, ...]] = {
 MEASURES = {
     "limit": ("time / limit", "<="),
     "peer": ("fastest peer / time", ">="),
+    "torch": ("torch / time", ">="),
+    "torch.compile": ("torch.compile / time", ">="),
     "float32": ("time / float32's", "<="),
     "threads": ("one thread / all", ">="),
     "seconds": ("time", "<="),
@@ -54,6 +56,7 @@ class Work:
     axis: int = -1
     data: str = "normal"
     goals: Goals = ()
+    through: str = ""  # the library whose function of the same name it is called as
 
     @property
     def name(self) -> str:
@@ -61,6 +64,7 @@ class Work:
         words = [self.loss, "x".join(map(str, self.shape)), self.dtype, self.mode]
         words += [f"axis={self.axis}"] if self.axis != -1 else []
         words += [self.data] if self.data != "normal" else []
+        words += [f"through fastloss.{self.through}"] if self.through else []
         return " ".join(words)
 
     @property
@@ -87,6 +91,7 @@ def modes(loss: str) -> tuple[str, ...]:
 def goal_work() -> list[Work]:
     """The work that has goals, and what is printed beside it for comparison."""
     large = goals(limit=1.35, peer=2), goals(limit=1.8, peer=5)
+    step = goals(**{"torch": 4, "torch.compile": 3})
     work = [
         *both("cross_entropy", (1024, 32000), *large),
         *both("cross_entropy", (256, 128256), *large),
@@ -104,6 +109,11 @@ def goal_work() -> list[Work]:
         *both("kl_div_with_logits", (8192, 1000), goals(limit=2)),
         *pointwise_work(),
         *both("cross_entropy", (32, 10), goals(seconds=4e-6)),
+        *(
+            Work("cross_entropy", (1024, 32000), "value_and_grad", dtype, goals=step, through="torch")
+            for dtype in ("float32", "bfloat16")
+        ),
+        *both("linear_cross_entropy", SHAPES["linear"], through="torch"),
         *both("triplet_margin_loss", (65536, 256), goals(limit=1.5)),
         *both("cosine_similarity", (65536, 256), goals(limit=1.5)),
         *both("multi_margin_loss", (8192, 1000), goals(limit=2)),

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from . import _openmp  # noqa: F401
 from ._version import __version__
 from .binary import binary_cross_entropy, binary_cross_entropy_with_logits, sigmoid_focal_loss
 from .cdist import cdist, pdist

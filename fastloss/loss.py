@@ -108,12 +108,13 @@ _GRAD_OUTPUT = """
 ``(grad_output * value).sum()``."""
 _GRAD_HESS = """Gradient and diagonal Hessian of :func:`{name}` per element, unreduced: what boosting wants.
 
-Takes what :func:`{name}` takes (``reduction`` has no effect), and ``out``: a pair of arrays to write into.
+Takes what :func:`{name}` takes (``reduction`` has no effect), and ``out``: a pair of arrays to write into, of float32
+or float64 whatever the input's dtype.
 
 Returns
 -------
 grad, hess : ndarray
-    Of the shape of `input`; float64 for float64 input, else float32.
+    Of the shape of `input`; unless `out` says otherwise float64 for float64 input, else float32.
 """
 
 

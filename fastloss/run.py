@@ -40,6 +40,12 @@ def _over(total: float, denominator: float) -> float:
     return math.copysign(math.inf, total) if total > 0 or total < 0 else math.nan
 
 
+def _hess_dtypes(out: Any, double: bool) -> list[np.dtype[Any]]:
+    """Those of a gradient and a Hessian: of the computation, or the other real one where `out` has it."""
+    given = out if isinstance(out, (tuple, list)) and len(out) == 2 else (None, None)
+    return [each.dtype if isinstance(each, np.ndarray) and each.dtype in _REAL else _REAL[double] for each in given]
+
+
 class Pointwise:
     """A loss of one number per element; operands broadcast.
 
@@ -168,7 +174,8 @@ class Pointwise:
         return self._reduced(total) if each is None else each, returned
 
     def grad_hess(self, out: Any = None) -> tuple[Any, Any]:
-        _, returned = self._derivatives(_HESS, out, [self.named[0]] * 2, [_REAL[self.double]] * 2, 1.0, None)
+        dtypes = _hess_dtypes(out, self.double)
+        _, returned = self._derivatives(_HESS, out, [self.named[0]] * 2, dtypes, 1.0, None)
         return returned[0], returned[1]
 
     def _derivatives(
@@ -356,7 +363,7 @@ class Rowwise:
     def grad_hess(self, out: Any = None) -> tuple[Any, Any]:
         inputs = [one for one in (self.input, self.label, self.dense, self.weight) if one is not None]
         (grad, hess), returned, finish = arrays.gradient_outputs(
-            out, [("input", self.input)] * 2, [_REAL[self.double]] * 2, inputs, self.loss
+            out, [("input", self.input)] * 2, _hess_dtypes(out, self.double), inputs, self.loss
         )
         self._run(self.code, 1.0, arrays.streams([grad, hess], inputs), None, grad, hess)
         if finish:

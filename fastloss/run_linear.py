@@ -1,10 +1,10 @@
 """How a declared loss of logits that are a matrix product is run: a tile of rows x classes of them at a time.
 
-NumPy's matmul writes the logits of a tile into a buffer, where the rowwise kernel takes them in, and turns them into
-their gradient when that is wanted; further products make of it the gradients of what the logits came from. Rows that
-the buffer holds whole pass through it once. Others come in pieces: all of them are scanned, and their logits made again
-for the gradient. Tiles are few and large, since products want many rows, and since the threads of matmul and those of
-the kernels wait for each other at every turn.
+A product (products.py) writes the logits of a tile into a buffer, where the rowwise kernel takes them in, and turns
+them into their gradient when that is wanted; further products make of it the gradients of what the logits came from.
+Rows that the buffer holds whole pass through it once. Others come in pieces: all of them are scanned, and their logits
+made again for the gradient. Tiles are few and large, since products want many rows, and since the threads of BLAS and
+those of the kernels wait for each other at every turn.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from . import _core, arrays
 from .arrays import Array
 from .exactsum import ExactSum
 from .loss import bad_reduction
-from .products import States, Tile, add_product, factors, fitting, is_plain, parts, share
+from .products import Products, States, Tile, fitting, is_plain, parts, share
 from .run import _REAL, _REDUCTIONS, _over
 from .threads import wanted
 
@@ -50,8 +50,8 @@ class LinearCrossEntropy:
 
     __slots__ = (
         "bias", "buffer", "class_weight", "classes", "code", "denominator", "double", "each", "hidden", "known",
-        "labels", "loss", "named", "params", "real", "reduction", "softcap", "states", "total", "weight", "weight_sum",
-        "wide",
+        "labels", "loss", "named", "params", "products", "real", "reduction", "softcap", "states", "total", "weight",
+        "weight_sum", "wide",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +81,7 @@ class LinearCrossEntropy:
             self.named.append(("bias", self.bias))
         self.double = any(arrays.is_double(found) for _, found in self.named)
         self.real = _REAL[self.double]
+        self.products = Products(self.real)
         self._check_shapes()
         self.classes = len(self.weight)
         self.class_weight, self.weight_sum = None, float(self.classes)
@@ -121,7 +122,7 @@ class LinearCrossEntropy:
             raise arrays.bad_label(found, bad, self.classes, self.loss, "target")
         self.labels = found.reshape(-1)
         counted = np.flatnonzero(self.labels != ignore_index)
-        self.states = States(self.hidden, self.real, None if counted.size == self.labels.size else counted)
+        self.states = States(self.hidden, None if counted.size == self.labels.size else counted)
 
     def _imagined(self, lead: tuple[int, ...]) -> Array:
         """Logits that nobody looks at, for their shape."""
@@ -135,16 +136,17 @@ class LinearCrossEntropy:
         Where rows of features have to be copied they are no more than there is room for. With `all_rows` rows come in
         pieces, and what is known is kept of all.
         """
-        item, rows = self.real.itemsize, max(self.states.count, 1)
-        size = BUFFER if plain and is_plain(self.weight, self.real) else BUFFER // 2
-        most = min(rows, MOST if plain else max(fitting(self.hidden.shape[-1], self.real), LEAST))
+        dtype, rows = self.products.dtype, max(self.states.count, 1)
+        item = dtype.itemsize
+        size = BUFFER if plain and is_plain(self.weight, dtype) else BUFFER // 2
+        most = min(rows, MOST if plain else max(fitting(self.hidden.shape[-1], dtype), LEAST))
         whole = size // (self.classes * item)
         if whole >= min(short, most) and not all_rows:
             height, self.wide = share(rows, min(most, whole)), self.classes
         else:
             height = share(rows, min(most, TALL))
             self.wide = min(share(self.classes, size // (height * item), _core.BLOCK), self.classes)
-        self.buffer = np.empty(height * self.wide, self.real)
+        self.buffer = np.empty(height * self.wide, dtype)
         in_pieces = all_rows or self.wide < self.classes
         self.known = np.empty((rows if all_rows else height, _core.CARRY)) if in_pieces else None
         self.each = np.zeros(self.hidden.shape[:-1], self.real) if self.reduction == "none" else None
@@ -155,10 +157,10 @@ class LinearCrossEntropy:
         """The logits of a tile, in the buffer."""
         size = classes.stop - classes.start
         tile: Array = self.buffer[: len(hidden) * size].reshape(len(hidden), size)
-        for part, weight in factors(self.weight[classes], self.real):
-            np.matmul(hidden, weight.T, out=tile[:, part])
+        for part, weight in self.products.factors(self.weight[classes]):
+            self.products.multiply(hidden, weight.T, tile[:, part])
         if self.bias is not None:
-            tile += arrays.contiguous(self.bias[classes], self.double)
+            self.products.add(tile, self.products.factor(self.bias[classes]))
         return tile
 
     def _kernel(
@@ -224,8 +226,8 @@ class LinearCrossEntropy:
     # --- what is asked for
 
     def value(self) -> Any:
-        height = self._start(TALL, self.states.is_plain())
-        for tile in self.states.tiles(height):
+        height = self._start(TALL, self.states.is_plain(self.products.dtype))
+        for tile in self.states.tiles(height, self.products):
             self._lose(tile)
         return self._result()
 
@@ -248,7 +250,8 @@ class LinearCrossEntropy:
         That by the weights is a sum over the tiles, so a dtype too narrow for sums, if there are several tiles and no
         room beside, gets each of its rows at once when the losses of all rows are known.
         """
-        states, plain = self.states, self.states.is_plain(by_hidden)
+        states, products = self.states, self.products
+        plain = states.is_plain(products.dtype, by_hidden)
         height, sums, late = self._start(SHORT, plain), by_weight, False
         if height < states.count and by_weight.dtype.itemsize < self.real.itemsize:
             if self.classes <= fitting(by_weight.shape[1], self.real):
@@ -259,16 +262,16 @@ class LinearCrossEntropy:
             for to in (by_hidden, by_weight):
                 arrays.fill(to, np.zeros(()))
         bias_sum = np.zeros(self.classes)
-        for tile in states.tiles(height):
-            ones, first = np.ones(len(tile.factor), self.real), tile.part.start == 0
+        for tile in states.tiles(height, products):
+            first = tile.part.start == 0
             to_hidden = states.view(by_hidden)[tile.rows] if plain else np.empty_like(tile.factor)
             for classes, logits in self._gradients(tile, scale):
-                for part, weight in factors(self.weight[classes], self.real):
-                    add_product(to_hidden, logits[:, part], weight, classes.start == part.start == 0)
+                for part, weight in products.factors(self.weight[classes]):
+                    products.add_product(to_hidden, logits[:, part], weight, classes.start == part.start == 0)
                 if not late:
-                    add_product(sums[classes], logits.T, tile.factor, first)
+                    products.add_product(sums[classes], logits.T, tile.factor, first)
                 if by_bias is not None:
-                    bias_sum[classes] += ones @ logits
+                    bias_sum[classes] += products.sums(logits)
             if not plain:
                 states.put(by_hidden, tile.rows, to_hidden)
         if late:
@@ -284,6 +287,7 @@ class LinearCrossEntropy:
         sums = np.empty((step, by_weight.shape[1]), self.real)
         for part in parts(self.classes, step):
             to = sums[: part.stop - part.start]
-            for tile in self.states.tiles(height):
-                add_product(to, self._derive(tile, part, scale).T, tile.factor, tile.part.start == 0)
+            for tile in self.states.tiles(height, self.products):
+                logits = self._derive(tile, part, scale)
+                self.products.add_product(to, logits.T, tile.factor, tile.part.start == 0)
             arrays.fill(by_weight[part], to)

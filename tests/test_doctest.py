@@ -14,12 +14,9 @@ import fastloss
 from fastloss.files import formats
 from fastloss.loss import LOSSES
 
-LIBRARIES = {f"fastloss.files.{each.module}" for each in formats._LIBRARIES.values()} | {"fastloss.files.columns"}
-BRIDGES = (
-    *LIBRARIES,
-    "fastloss.dask",
-    "fastloss.torch",
-)
+LIBRARIES = ("catboost", "dask", "jax", "keras", "lightgbm", "sklearn", "tensorflow", "torch", "xgboost", "xla")
+FORMATS = {f"files.{each.module}" for each in formats._LIBRARIES.values()} | {"files.columns"}
+BRIDGES = {f"fastloss.{name}" for name in (*LIBRARIES, *FORMATS)}
 """What plugs into another library, which is imported with it: tests/bridges runs these examples."""
 
 

@@ -302,3 +302,18 @@ def test_a_bad_label_in_a_later_block_leaves_everything_as_it_was():
     with pytest.raises(IndexError, match=r"target\[149, 998\] is 3"):
         made.update(logits, labels)
     assert made.compute()["count"] == 0
+
+
+def test_losses_of_the_rows():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(4, 3, 5)), rng.integers(0, 5, (4, 3))
+    labels[1, 2] = -100
+    losses = np.full((6, 4), 7.0)[::2, ::-1].T  # of any strides
+    evaluation = fl.Evaluation()
+    evaluation.update(logits, labels, losses=losses)
+    expected = fl.cross_entropy(logits, np.maximum(labels, 0), reduction="none")
+    expected[1, 2] = np.nan
+    np.testing.assert_allclose(losses, expected, rtol=1e-13)
+    with pytest.raises(ValueError, match=r"losses must have the shape of the labels, \(4, 3\), has \(12,\)"):
+        evaluation.update(logits, labels, losses=losses.reshape(-1))
+    assert evaluation.compute()["count"] == 11

@@ -44,6 +44,25 @@ def test_out_is_written_and_returned(name, dtype_name, classes):
         assert_same(got, (value, grad))
 
 
+@pytest.mark.parametrize("classes", [5, 1500])
+@pytest.mark.parametrize("dtype_name", DTYPES)
+@pytest.mark.parametrize("name", [name for name in LOSSES if hasattr(LOSSES[name], "grad_hess")])
+def test_hessian_in_either_real_dtype(name, dtype_name, classes):
+    """What has been computed in float64 is rounded once, which is what LightGBM wants of its predictions."""
+    for variant in range(len(CASES[name].variants)):
+        arguments = drawn(name, dtype_name, variant, classes)
+        want = LOSSES[name].grad_hess(**arguments)
+        for *dtypes, layout in (
+            (np.float32, np.float32, "F"),
+            (np.float64, np.float64, "C"),
+            (np.float32, np.float64, "C"),
+        ):
+            out = tuple(np.full_like(each, 7, to, order=layout) for each, to in zip(want, dtypes, strict=True))
+            assert LOSSES[name].grad_hess(**arguments, out=out)[0] is out[0]
+            for got, each in zip(out, want, strict=True):
+                np.testing.assert_array_equal(got, each.astype(got.dtype))
+
+
 def gapped(like):
     steps = [..., *[slice(None, None, 2)] * (like.ndim - 1), *[slice(None, None, -2)] * bool(like.ndim)]
     return np.zeros([2 * n for n in like.shape], like.dtype)[tuple(steps)]

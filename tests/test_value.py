@@ -31,7 +31,7 @@ def test_value_is_the_reference(loss: str, variant: int, name: str, isa: str) ->
                 for turned in strided(only_value):
                     assert_ulp(function(**turned, **reduction), terms.value, owed(isa), scale)
             else:
-                expected = function.reference(**arguments, **reduction)
+                expected, _ = function.reference.reduced(terms, **reduction)
                 divisor = terms.denominator if reduction["reduction"] == "mean" else 1.0
                 assert_reduced(actual, expected, name, np.sum(scale) / divisor if divisor else 0.0)
 

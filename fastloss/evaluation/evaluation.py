@@ -193,7 +193,8 @@ class Evaluation:
             where the others follow it. By default rows are numbered as they come, from 0: shards that are evaluated
             apart need positions of their own.
         losses : ndarray of float, optional
-            Array to write each row's loss into, in the shape of `labels`; NaN where a row is not evaluated.
+            Array to write each row's loss into, in the shape of `labels`; NaN where a row is not evaluated. After an
+            error some of it may be written.
 
         Raises
         ------

@@ -51,7 +51,10 @@ class Reference:
 
     def value_and_grad(self, *args: Any, reduction: str | None = None, **kwargs: Any) -> tuple[Any, Derivative]:
         """The value and its gradient; with ``reduction="none"`` the gradient of the sum."""
-        terms = self.terms(*args, **kwargs)
+        return self.reduced(self.terms(*args, **kwargs), reduction)
+
+    def reduced(self, terms: Terms, reduction: str | None = None) -> tuple[Any, Derivative]:
+        """Value and gradient of what the definition answered."""
         parts = [self._grads(part, reduction) for part in terms.parts or (terms,)]
         grads = tuple(sum(part, np.zeros(1)) for part in zip(*parts, strict=True)) if terms.parts else parts[0]
         return self._value(terms, reduction), grads[0] if len(grads) == 1 else grads

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import torch as _torch
 
 from .functional import FUNCTIONS, patch
+from .memory import release
 from .modules import MODULES
 
 if TYPE_CHECKING:  # the types are torch's
@@ -34,7 +35,7 @@ if TYPE_CHECKING:  # the types are torch's
 globals().update(FUNCTIONS)
 globals().update(MODULES)
 
-__all__ = ["patch", *FUNCTIONS, *MODULES]
+__all__ = ["patch", "release", *FUNCTIONS, *MODULES]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@ import torch
 
 from .. import arrays
 from ..loss import LOSSES
+from .memory import empty_like
 from .table import TABLE, Bridge
 
 __all__ = ["Differentiable", "compute", "operator", "own"]
@@ -45,39 +46,47 @@ def _arguments(bridge: Bridge, options: tuple[Any, ...], reduction: str) -> dict
     return found
 
 
-def _gradients(bridge: Bridge, tensors: Tensors, reduction: str) -> list[Any]:
-    """Tensors to write gradients into.
+def _gradients(bridge: Bridge, tensors: Tensors, reduction: str, make: Any = empty_like) -> list[Any]:
+    """Tensors to write gradients into; None for what has been left out.
 
     A mean's gradient is held as float32 for float16, in whose range it would not be before a GradScaler's factor.
     """
     wide = tensors[0].dtype is torch.float16 and "mean" in reduction
     dtype = torch.float32 if wide else tensors[0].dtype
-    return [torch.empty_like(tensors[i], dtype=dtype) for i in bridge.predictions]
+    found = [tensors[i] for i in bridge.predictions]
+    return [None if each is None else make(each, dtype=dtype) for each in found]
 
 
 def compute(
     bridge: Bridge, tensors: Tensors, options: tuple[Any, ...], reduction: str, with_grad: bool
 ) -> tuple[Any, list[Any]]:
     """The value, and with `with_grad` its gradient by each prediction."""
-    given = _arguments(bridge, options, reduction)
-    for name, fastlosss in bridge.names.items():
-        given[fastlosss] = given.pop(name)
-    names = list(bridge.tensors)
+    given = {bridge.names.get(name, name): each for name, each in _arguments(bridge, options, reduction).items()}
+    names = [bridge.names.get(name, name) for name in bridge.tensors]
     for name, each in zip(names, tensors, strict=True):
         if each is not None:
             given[name] = _array(each)
     if bridge.row == "class":
         given["axis"] = bridge.axis(tensors, options)
-    loss, dtype = LOSSES[bridge.loss], tensors[0].dtype
+    dtype = tensors[0].dtype
     if not with_grad:
-        return _tensor(loss(**given), dtype), []
+        return _tensor(_declared(bridge, given).value(), dtype), []
     grads = _gradients(bridge, tensors, reduction)
     if grads[0].dtype is not dtype:
         for i, grad in zip(bridge.predictions, grads, strict=True):
-            given[names[i]] = grad.copy_(tensors[i].detach()).numpy()
-    written = [_array(grad) for grad in grads]
-    value, _ = loss.value_and_grad(**given, out=written[0] if len(written) == 1 else tuple(written))
+            if grad is not None:
+                given[names[i]] = grad.copy_(tensors[i].detach()).numpy()
+    written = [_array(grad) for grad in grads if grad is not None]
+    value, _ = _declared(bridge, given).value_and_grad(written[0] if len(written) == 1 else tuple(written))
     return _tensor(value, dtype), grads
+
+
+def _declared(bridge: Bridge, given: dict[str, Any]) -> Any:
+    declare: Any = LOSSES[bridge.loss]
+    declared = declare.__wrapped__(**given)
+    if bridge.prepare:
+        bridge.prepare(declared)
+    return declared
 
 
 def _keep(
@@ -159,7 +168,7 @@ def _operator(name: str, bridge: Bridge) -> Any:
     """The operator of a loss: tensors, options, reduction and whether gradients are wanted; to value and gradients."""
     count, wanted = len(bridge.tensors), len(bridge.predictions)
     given = [
-        *(f"Tensor{'?' if kind == 'weight' else ''} {each}" for each, kind in bridge.tensors.items()),
+        *(f"Tensor{'?' if kind in ('weight', 'bias') else ''} {each}" for each, kind in bridge.tensors.items()),
         *(f"{kind} {each}" for each, kind in bridge.options.items()),
         "str reduction",
         "bool with_grad",
@@ -172,13 +181,13 @@ def _operator(name: str, bridge: Bridge) -> Any:
     def run(*args: Any) -> tuple[Any, ...]:
         tensors, options, reduction, with_grad = split(args)
         value, grads = compute(bridge, tensors, options, reduction, with_grad)
-        return (value, *(grads or [tensors[0].new_empty(0) for _ in range(wanted)]))
+        return (value, *(tensors[0].new_empty(0) if grad is None else grad for grad in grads or [None] * wanted))
 
     def fake(*args: Any) -> tuple[Any, ...]:
         tensors, options, reduction, with_grad = split(args)
         value = tensors[0].new_empty(bridge.shape(tensors, options, reduction))
-        grads = _gradients(bridge, tensors, reduction) if with_grad else [value.new_empty(0) for _ in range(wanted)]
-        return (value, *grads)
+        grads = _gradients(bridge, tensors, reduction, torch.empty_like) if with_grad else [None] * wanted
+        return (value, *(value.new_empty(0) if grad is None else grad for grad in grads))
 
     def keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
         tensors, options, reduction, with_grad = split(inputs)

@@ -83,7 +83,7 @@ def _tensors(bridge: Bridge, found: dict[str, Any], cast: bool) -> tuple[Any, ..
     made: list[Any] = []
     for name, kind in bridge.tensors.items():
         each: Any = found.get(name)
-        if each is None and kind == "weight":
+        if each is None and kind in ("weight", "bias"):
             made.append(None)
             continue
         if kind == "count" and isinstance(each, (tuple, list)):
@@ -109,7 +109,7 @@ def _call(name: str, bridge: Bridge, found: dict[str, Any]) -> Any:
     tensors = _tensors(bridge, found, cast)
     if tensors is None or (cast and tensors[0].dtype is not torch.float32):
         return None
-    options = tuple([found[each] for each in bridge.options])
+    options = tuple([bridge.nones.get(each) if found[each] is None else found[each] for each in bridge.options])
     for kind, option in zip(bridge.options.values(), options, strict=True):
         if type(option) not in _TYPES[kind]:
             return None
@@ -120,11 +120,11 @@ def _call(name: str, bridge: Bridge, found: dict[str, Any]) -> Any:
         predictions = bridge.predictions
         for i, each in enumerate(tensors):
             if each is not None and each.requires_grad:
-                if i not in predictions or not bridge.grad:
+                if i not in predictions or reduction not in bridge.grad:
                     return None
                 needed = True
     if torch.compiler.is_compiling():
-        return operator[name](*tensors, *options, reduction, needed)[0] if bridge.grad else None
+        return operator[name](*tensors, *options, reduction, needed)[0] if reduction in bridge.grad else None
     if needed:
         apply: Callable[..., Any] = Differentiable.apply
         return apply(name, options, reduction, *tensors)

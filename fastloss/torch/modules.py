@@ -23,6 +23,7 @@ _FUNCTION_OF = {
     "HuberLoss": "huber_loss",
     "KLDivLoss": "kl_div",
     "L1Loss": "l1_loss",
+    "LinearCrossEntropyLoss": "linear_cross_entropy",
     "MSELoss": "mse_loss",
     "MarginRankingLoss": "margin_ranking_loss",
     "MultiLabelMarginLoss": "multilabel_margin_loss",
@@ -39,6 +40,26 @@ _FUNCTION_OF = {
 _ATTRIBUTE = {("PairwiseDistance", "p"): "norm"}
 
 
+def _of_layer(self: Any, input: Any, target: Any) -> Any:
+    """The forward of the module that has a linear layer."""
+    shape = (self.num_classes, *self.out_features)
+    weight, bias = self.linear.weight, self.linear.bias
+    return FUNCTIONS["linear_cross_entropy"](
+        input,
+        weight.reshape(*shape, weight.shape[1]),
+        target,
+        linear_bias=None if bias is None else bias.reshape(shape),
+        weight=self.weight,
+        reduction=self.reduction,
+        ignore_index=self.ignore_index,
+        label_smoothing=self.label_smoothing,
+        options=self.options,
+    )
+
+
+_FORWARD = {"LinearCrossEntropyLoss": _of_layer}
+
+
 def _made(name: str) -> Any:
     base, function_name = getattr(torch.nn, name), _FUNCTION_OF[name]
     bridge, function = TABLE[function_name], FUNCTIONS[function_name]
@@ -49,6 +70,7 @@ def _made(name: str) -> Any:
         settings = {each: getattr(self, attribute) for each, attribute in attributes if hasattr(self, attribute)}
         return function(*args, **kwargs, **settings)
 
+    forward = _FORWARD.get(name, forward)
     forward.__qualname__ = f"{name}.forward"
     forward.__doc__ = f"The loss, by :func:`fastloss.torch.{function_name}`."
     doc = f"As ``torch.nn.{name}``; computed by :func:`fastloss.{bridge.loss}`."
@@ -56,5 +78,5 @@ def _made(name: str) -> Any:
     return type(name, (base,), body)
 
 
-MODULES = {name: _made(name) for name in _FUNCTION_OF}
+MODULES = {name: _made(name) for name in _FUNCTION_OF if hasattr(torch.nn, name)}
 """The classes by their names."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from .products import use_torch
+
 __all__ = ["AUTOCAST", "DTYPES", "TABLE", "Bridge"]
 
 Tensors = tuple[Any, ...]
@@ -18,6 +20,7 @@ DTYPES: Mapping[str, Callable[[Any, Any], bool]] = {
     "prediction": lambda found, input: found is input if input else found in FLOATS,
     "float": lambda found, input: found is input,
     "weight": lambda found, input: found is input,
+    "bias": lambda found, input: found is input,
     "label": lambda found, input: found in LABELS,
     "class": lambda found, input: found is input or found is torch.int64,
     "sign": lambda found, input: found is input or found in SIGNS,
@@ -93,6 +96,18 @@ def _variances(tensors: Tensors, options: tuple[Any, ...], reduction: str) -> bo
     return bool(var.shape == shape or (by_row and reduction != "none"))
 
 
+def _layer(tensors: Tensors, options: tuple[Any, ...], reduction: str) -> bool:
+    """States of a linear layer with class indices, and its weights for one class axis."""
+    input, weight, target, bias, class_weight = tensors
+    return bool(
+        1 <= input.ndim <= 2
+        and weight.ndim == 2
+        and input.shape[-1] == weight.shape[1]
+        and target.shape == input.shape[:-1]
+        and all(each is None or each.shape == weight.shape[:1] for each in (bias, class_weight))
+    )
+
+
 def _sequences(tensors: Tensors, options: tuple[Any, ...], reduction: str) -> bool:
     log_probs, targets, *lengths = tensors
     batch = log_probs.shape[1:-1]
@@ -113,8 +128,8 @@ class Bridge:
     loss : str
         Of fastloss.
     tensors : mapping of str to str
-        The tensors among torch's arguments in order, and what each is (:data:`DTYPES`); predictions are differentiated,
-        a "weight" may be left out.
+        The tensors among torch's arguments in order, and what each is (:data:`DTYPES`); a "prediction" or "bias" is
+        differentiated, a "bias" or "weight" may be left out.
     fits : function of the tensors, the options and the reduction
         Whether these are ones that torch takes, with shapes that it does not broadcast; all else is left to torch.
     options : mapping of str to str
@@ -126,10 +141,14 @@ class Bridge:
         Of arguments, where fastloss has other ones.
     reductions : tuple of str
         Without any the value is not reduced.
-    grad : bool
-        Whether the gradient is that of the sum times the upstream gradient; if not, it is left to torch.
+    grad : tuple of str
+        The reductions whose gradient is that of the sum times the upstream gradient; others are left to torch.
     defaults : mapping of str to object, optional
         Of all arguments, where torch's function has no signature.
+    nones : mapping of str to object
+        What None means for an option.
+    prepare : function of the declared loss, optional
+        Called before it is run.
     """
 
     loss: str
@@ -139,12 +158,14 @@ class Bridge:
     row: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
     reductions: tuple[str, ...] = ("none", "mean", "sum")
-    grad: bool = True
+    grad: tuple[str, ...] = ("none", "mean", "sum", "batchmean")
     defaults: Mapping[str, Any] | None = None
+    nones: Mapping[str, Any] = field(default_factory=dict)
+    prepare: Callable[[Any], None] | None = None
     predictions: tuple[int, ...] = field(init=False)  # which of the tensors
 
     def __post_init__(self) -> None:
-        found = tuple([i for i, kind in enumerate(self.tensors.values()) if kind == "prediction"])
+        found = tuple([i for i, kind in enumerate(self.tensors.values()) if kind in ("prediction", "bias")])
         object.__setattr__(self, "predictions", found)
 
     def axis(self, tensors: Tensors, options: tuple[Any, ...]) -> int | None:
@@ -239,13 +260,24 @@ TABLE = {
         _sequences, {"blank": "int", "zero_infinity": "bool"}, "last",
     ),
     "pdist": Bridge(
-        "pdist", {"input": "prediction"}, _batch, {"p": "float"}, reductions=(), grad=False, defaults={"p": 2.0}
+        "pdist", {"input": "prediction"}, _batch, {"p": "float"}, reductions=(), grad=(), defaults={"p": 2.0}
+    ),
+    "linear_cross_entropy": Bridge(
+        "linear_cross_entropy",
+        {
+            "input": "prediction", "linear_weight": "prediction", "target": "long", "linear_bias": "bias",
+            "weight": "weight",
+        },
+        _layer, {"ignore_index": "int", "label_smoothing": "float"}, "last",
+        {"input": "hidden", "linear_weight": "weight", "linear_bias": "bias", "weight": "class_weight"},
+        grad=("mean", "sum"), nones={"ignore_index": -100}, prepare=use_torch,
     ),
 }  # fmt: skip
-"""By the name that torch has for it."""
+TABLE = {name: bridge for name, bridge in TABLE.items() if hasattr(torch.nn.functional, name)}
+"""By the name that torch has for it; one that this torch lacks is left out."""
 
 AUTOCAST = frozenset(TABLE) - {
-    "cosine_similarity", "ctc_loss", "gaussian_nll_loss", "multilabel_soft_margin_loss", "pairwise_distance", "pdist",
-    "triplet_margin_with_distance_loss",
+    "cosine_similarity", "ctc_loss", "gaussian_nll_loss", "linear_cross_entropy", "multilabel_soft_margin_loss",
+    "pairwise_distance", "pdist", "triplet_margin_with_distance_loss",
 }  # fmt: skip
 """Those that autocast computes in float32."""

@@ -12,7 +12,7 @@ torch = peer("torch")
 T = torch.nn.functional
 own = {name: getattr(T, name) for name in dir(T)}
 
-from torch_calls import CALLS, DTYPES, EVERY, close, drawn, labels, leaves, quiet, run, spied, tensor  # noqa: E402
+from torch_calls import CALLS, DTYPES, EVERY, close, drawn, labels, leaves, predictions_of, quiet, run, spied, tensor  # noqa: E402
 
 import fastloss.torch as F  # noqa: E402
 from fastloss.torch import functional, table  # noqa: E402
@@ -31,6 +31,7 @@ def test_operator(name, way):
         if way == 1 and name == "gaussian_nll_loss":
             options["reduction"] = "mean"  # the other is torch's
         parameters = {**functional.Arguments(name, bridge).defaults, **options}
+        parameters |= {key: each for key, each in bridge.nones.items() if parameters[key] is None}
         args = [tensors.get(key) for key in bridge.tensors] + [parameters[key] for key in bridge.options]
         operator = getattr(torch.ops.fastloss, name).default
         torch.library.opcheck(operator, (*args, parameters.get("reduction", "none"), True))
@@ -52,7 +53,7 @@ class TestAutograd:
         called, rng = CALLS[name][0], np.random.default_rng(5)
         arrays = {key: tensor(sampler(rng, (3, 2)), "float64") for key, sampler in called.tensors.items()}
         bridge = table.TABLE[name]
-        predictions = [list(bridge.tensors)[i] for i in bridge.predictions]
+        predictions = predictions_of(name, arrays)
         fixed = {key: each for key, each in arrays.items() if key not in predictions}
         options = {"reduction": reduction} if bridge.reductions else {}
 
@@ -161,7 +162,7 @@ class TestAutograd:
     def test_autocast(self, name):
         called, rng = CALLS[name][0], np.random.default_rng(7)
         tensors = {key: tensor(sampler(rng, (4, 5)), "bfloat16") for key, sampler in called.tensors.items()}
-        predictions = [list(tensors)[i] for i in table.TABLE[name].predictions]
+        predictions = predictions_of(name, tensors)
         with torch.autocast("cpu", torch.bfloat16):
             expected, found = (run(function, tensors, predictions, {}) for function in (own[name], getattr(F, name)))
         assert found[0].dtype == expected[0].dtype
@@ -205,12 +206,12 @@ class TestAutograd:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", ["cross_entropy", "mse_loss", "triplet_margin_loss"])
+@pytest.mark.parametrize("name", ["cross_entropy", "linear_cross_entropy", "mse_loss", "triplet_margin_loss"])
 def test_compiles_as_one_graph(name, dtype):
     torch._dynamo.reset()
     called, rng = CALLS[name][0], np.random.default_rng(1)
     tensors = {key: tensor(sampler(rng, (6, 5)), dtype) for key, sampler in called.tensors.items()}
-    predictions = [list(tensors)[i] for i in table.TABLE[name].predictions]
+    predictions = predictions_of(name, tensors)
 
     def step(**given):
         return getattr(F, name)(**{key: 2 * each if key in predictions else each for key, each in given.items()}) * 3

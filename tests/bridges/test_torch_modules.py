@@ -39,6 +39,11 @@ CALLS = {
     "HuberLoss": [({}, (X, Y)), ({"delta": 0.3, "reduction": "none"}, (X, Y))],
     "KLDivLoss": [({"reduction": "batchmean"}, (X, P)), ({"log_target": True, "reduction": "none"}, (X, Y))],
     "L1Loss": [({}, (X, Y)), ({"reduction": "sum"}, (X, Y))],
+    "LinearCrossEntropyLoss": [
+        ({"in_features": 5, "num_classes": 6}, (X, LABELS)),
+        ({"in_features": 5, "num_classes": 5, "bias": True, "weight": W, "label_smoothing": 0.1}, (X, LABELS)),
+        ({"in_features": 5, "num_classes": 5, "out_features": (2,)}, (X, LABELS[:, None].expand(4, 2))),
+    ],
     "MSELoss": [({}, (X, Y)), ({"size_average": False}, (X, Y)), ({"reduce": False}, (X, Y))],
     "MarginRankingLoss": [({}, (X, Y, P.sign())), ({"margin": 0.4, "reduction": "sum"}, (X, Y, P.sign()))],
     "MultiLabelMarginLoss": [({}, (X, LISTS)), ({"reduction": "none"}, (X, LISTS))],
@@ -82,13 +87,23 @@ def test_is_torchs(name, way, monkeypatch):
     monkeypatch.setattr(functional, "compute", compute)
     options, arguments = CALLS[name][way]
     ours, theirs = getattr(F, name)(**options), getattr(torch.nn, name)(**options)
+    ours.load_state_dict(theirs.state_dict())
     for got, want in zip(differentiated(ours, arguments), differentiated(theirs, arguments), strict=True):
         torch.testing.assert_close(got, want, rtol=2e-5, atol=2e-6)
-    assert bool(seen) == (name != "TripletMarginWithDistanceLoss")  # which has a distance function always
+    by_torch = name == "TripletMarginWithDistanceLoss" or "out_features" in options  # the first has a function always
+    assert bool(seen) != by_torch
     assert isinstance(ours, getattr(torch.nn, name))
     assert repr(ours) == repr(theirs)
     assert ours.state_dict().keys() == theirs.state_dict().keys()
     assert inspect.signature(type(ours)) == inspect.signature(type(theirs))
+
+
+def test_too_many_arguments_are_refused():
+    for name in ("MSELoss", "LinearCrossEntropyLoss"):
+        with pytest.raises(TypeError):
+            getattr(F, name)(**CALLS[name][0][0])(X, Y, X, X, X, X, X, X)
+    with pytest.raises(TypeError, match="multiple values"):
+        F.MSELoss()(X, Y, input=X)
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -174,6 +174,18 @@ CALLS = {
     "triplet_margin_with_distance_loss": [
         Called(TRIPLET, {"margin": [1.0, 5.0], "swap": [False, True]}, [(5,), (6, 5), (2, 3, 4)])
     ],
+    "linear_cross_entropy": [
+        Called(
+            {
+                "input": lambda rng, shape: number(rng, shape[:-1]),
+                "linear_weight": lambda rng, shape: number(rng, shape[:-3:-1]) / 4,
+                "target": lambda rng, shape: rng.integers(0, shape[-1], shape[:-2]),
+            },
+            {"ignore_index": [None, 1], "label_smoothing": [0.0, 0.1]},
+            [(4, 3), (7, 5, 6), (0, 2, 3), (40, 16, 130)],
+            {"linear_bias": of_last(number), "weight": of_last(positive)},
+        )
+    ],
     "pdist": [Called({"input": number}, {"p": [2.0, 1.0]}, [(6, 5), (1, 3), (2, 1)])],
 }
 EVERY = [(name, way) for name, calls in CALLS.items() for way in range(len(calls))]
@@ -223,8 +235,13 @@ def drawn(data, name, way, shapes=None):
     if bridge.reductions:
         allowed = bridge.reductions if shape else [each for each in bridge.reductions if each != "batchmean"]
         options["reduction"] = data.draw(st.sampled_from(allowed))
-    names = list(bridge.tensors)
-    return arrays, options, [names[i] for i in bridge.predictions]
+    return arrays, options, predictions_of(name, arrays)
+
+
+def predictions_of(name, given):
+    """Those of the tensors that a function is differentiated by."""
+    names = list(table.TABLE[name].tensors)
+    return [names[i] for i in table.TABLE[name].predictions if names[i] in given]
 
 
 def spied(monkeypatch):
