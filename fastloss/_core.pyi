@@ -72,7 +72,7 @@ def rowwise(
     value: Array | None,
     grad: Array | None,
     hess: Array | None,
-    extra: tuple[Array, ...] | None,
+    extra: tuple[Array | None, ...] | None,
     threads: int,
     piece: tuple[int, int, int, Array] | None = None,
 ) -> tuple[float, float, int]: ...

@@ -299,7 +299,7 @@ class Rowwise:
         hess: Array | None = None,
         dense: Array | None = None,
         upstream: Array | None = None,
-        extra: tuple[Array, ...] | None = None,
+        extra: tuple[Array | None, ...] | None = None,
     ) -> tuple[float, float]:
         if dense is None:
             dense = self.dense

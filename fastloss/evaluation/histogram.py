@@ -11,7 +11,6 @@ from .state import Record
 
 __all__ = ["Histogram"]
 
-
 _DENSE = 1 << 17
 """So many keys are counted in a table, between the smallest and the largest; more are sorted."""
 
@@ -38,7 +37,7 @@ class Histogram:
         columns, low = self.counts.shape[1], int(keys.min())
         span = int(keys.max()) - low + 1
         if span <= _DENSE:
-            found, place = np.arange(low, low + span), keys - low
+            found, place = np.arange(low, low + span, dtype=np.int64), keys - low
         else:
             found, place = np.unique(keys, return_inverse=True)
         cells = place * columns if column is None else place * columns + column

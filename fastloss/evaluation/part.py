@@ -63,7 +63,7 @@ class Rows:
             rows.fields = {field: values[order] for field, values in rows.fields.items()}
             keys = keys[order]
         starts = np.flatnonzero(keys[1:] != keys[:-1]) + 1
-        first = np.concatenate([[0], starts, [self.count]]) if self.count else np.zeros(1, np.int64)
+        first = np.array([0, *starts.tolist(), self.count] if self.count else [0], np.int64)
         return keys[first[:-1]].tolist(), first, rows
 
     def left_by(self, name: str) -> dict[Any, int]:
@@ -169,7 +169,7 @@ class Plain(Part):
 
 
 def exp(value: float) -> float:
-    """E to that power; infinite where it overflows."""
+    """The exponential; infinite where it overflows."""
     try:
         return math.exp(value)
     except OverflowError:

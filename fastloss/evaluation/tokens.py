@@ -156,7 +156,7 @@ class Reader(Rowwise):
             block = labels[first : first + step]
             self.input, self.label, self.axis = logits[first : first + step], block, block.ndim
             fields = {name: values[: block.size] for name, values in found.items()}
-            extra: Any = (rank[: block.size], None, *(fields.get(name) for name in _FIELDS[1:]))
+            extra = (rank[: block.size], None, *(fields.get(name) for name in _FIELDS[1:]))
             try:
                 _, evaluated = self._run(self.code, value=fields["loss"], extra=extra)
             except IndexError:  # it names the label's place in the block
