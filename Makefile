@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 PY := $(VENV)/bin/python
 # An editable install stays valid until one of these changes, or the extension goes missing.
-INPUTS := Makefile pyproject.toml setup.py $(wildcard fastloss/*.pyx fastloss/*.pxd) fastloss/_version.py \
+INPUTS := Makefile pyproject.toml setup.py $(wildcard fastloss/*.pyx fastloss/*.pxi fastloss/*.pxd) fastloss/_version.py \
 	$(shell find csrc -type f)
 BUILD_REQUIRES := $(shell sed -n 's/^requires = \[\(.*\)\]/\1/p' pyproject.toml | tr -d ,)
 # Another Python, or a copied tree, makes another environment.

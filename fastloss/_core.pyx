@@ -452,87 +452,8 @@ def sequences(int loss, bint wide, cnp.ndarray input, cnp.ndarray target, cnp.nd
 
 
 include "_pairs.pxi"
-
-
-def tally(bint wide, tuple values, rank, cnp.ndarray bounds not None, cnp.ndarray first not None, int threads):
-    """Exact sums of contiguous arrays of the compute dtype, and how many ranks lie below each bound, by segments.
-
-    `first` is int64: where each segment begins, and the end of the last. Returns an array (segments, arrays) of
-    bytes, those of an fl_sum each, and an int64 array (segments, bounds).
-    """
-    cdef fl_tally job
-    cdef fl_work work
-    cdef fl_partial total
-    cdef int i
-    cdef cnp.ndarray sums, within
-    cdef int64_t segments = cnp.PyArray_SIZE(first) - 1
-    if len(values) > FL_TALLY_ARRAYS:
-        raise ValueError("too many arrays")
-    job.first = <const int64_t *>cnp.PyArray_DATA(first)
-    job.arrays = len(values)
-    for i in range(job.arrays):
-        job.value[i] = cnp.PyArray_DATA(values[i])
-    job.bounds = cnp.PyArray_SIZE(bounds) if rank is not None else 0
-    job.rank = NULL
-    if rank is not None:
-        job.rank = <const int64_t *>cnp.PyArray_DATA(rank)
-    job.bound = <const int64_t *>cnp.PyArray_DATA(bounds)
-    cdef cnp.npy_intp *shape = [segments, job.arrays, sizeof(fl_sum)]
-    sums = cnp.PyArray_EMPTY(3, shape, cnp.NPY_UINT8, 0)
-    shape[1] = job.bounds
-    within = cnp.PyArray_EMPTY(2, shape, cnp.NPY_INT64, 0)
-    job.sum = <fl_sum *>cnp.PyArray_DATA(sums)
-    job.within = <int64_t *>cnp.PyArray_DATA(within)
-    work.tile = table.tally[wide]
-    work.job = &job
-    work.items = segments
-    work.tile_items = 1
-    work.cost = job.first[segments] * (2 * job.arrays + job.bounds)
-    work.scratch = 0
-    work.threads = threads
-    with nogil:
-        i = fl_run(&work, &total)
-    check(i)
-    return sums, within
-
-
-def read_probe(cnp.ndarray array not None, int threads=0):
-    """Read a contiguous array as fast as memory allows."""
-    cdef fl_probe probe
-    cdef fl_work work
-    cdef fl_partial total
-    cdef int code
-    probe.from_ = cnp.PyArray_BYTES(array)
-    probe.to = NULL
-    work.tile, work.job = table.read, &probe
-    work.items = work.cost = cnp.PyArray_NBYTES(array)
-    work.tile_items = 4 * FL_TILE
-    work.scratch = 0
-    work.threads = threads
-    with nogil:
-        code = fl_run(&work, &total)
-    check(code)
-    return total.sum
-
-
-def copy_probe(cnp.ndarray source not None, cnp.ndarray to not None, int threads=0):
-    """Copy a contiguous array to another of its size by stores that bypass the cache."""
-    cdef fl_probe probe
-    cdef fl_work work
-    cdef fl_partial total
-    cdef int code
-    if cnp.PyArray_NBYTES(source) != cnp.PyArray_NBYTES(to):
-        raise ValueError("copy_probe: the arrays differ in size")
-    probe.from_ = cnp.PyArray_BYTES(source)
-    probe.to = cnp.PyArray_BYTES(to)
-    work.tile, work.job = table.copy, &probe
-    work.items = work.cost = cnp.PyArray_NBYTES(source)
-    work.tile_items = 4 * FL_TILE
-    work.scratch = 0
-    work.threads = threads
-    with nogil:
-        code = fl_run(&work, &total)
-    check(code)
+include "_tally.pxi"
+include "_probes.pxi"
 
 
 import os

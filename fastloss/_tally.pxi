@@ -1,0 +1,43 @@
+"""The binding of exact sums; part of _core.pyx."""
+
+
+def tally(bint wide, tuple values, rank, cnp.ndarray bounds not None, cnp.ndarray first not None, int threads):
+    """Exact sums of contiguous arrays of the compute dtype, and how many ranks lie below each bound, by segments.
+
+    `first` is int64: where each segment begins, and the end of the last. Returns an array (segments, arrays) of
+    bytes, those of an fl_sum each, and an int64 array (segments, bounds).
+    """
+    cdef fl_tally job
+    cdef fl_work work
+    cdef fl_partial total
+    cdef int i
+    cdef cnp.ndarray sums, within
+    cdef int64_t segments = cnp.PyArray_SIZE(first) - 1
+    if len(values) > FL_TALLY_ARRAYS:
+        raise ValueError("too many arrays")
+    job.first = <const int64_t *>cnp.PyArray_DATA(first)
+    job.arrays = len(values)
+    for i in range(job.arrays):
+        job.value[i] = cnp.PyArray_DATA(values[i])
+    job.bounds = cnp.PyArray_SIZE(bounds) if rank is not None else 0
+    job.rank = NULL
+    if rank is not None:
+        job.rank = <const int64_t *>cnp.PyArray_DATA(rank)
+    job.bound = <const int64_t *>cnp.PyArray_DATA(bounds)
+    cdef cnp.npy_intp *shape = [segments, job.arrays, sizeof(fl_sum)]
+    sums = cnp.PyArray_EMPTY(3, shape, cnp.NPY_UINT8, 0)
+    shape[1] = job.bounds
+    within = cnp.PyArray_EMPTY(2, shape, cnp.NPY_INT64, 0)
+    job.sum = <fl_sum *>cnp.PyArray_DATA(sums)
+    job.within = <int64_t *>cnp.PyArray_DATA(within)
+    work.tile = table.tally[wide]
+    work.job = &job
+    work.items = segments
+    work.tile_items = 1
+    work.cost = job.first[segments] * (2 * job.arrays + job.bounds)
+    work.scratch = 0
+    work.threads = threads
+    with nogil:
+        i = fl_run(&work, &total)
+    check(i)
+    return sums, within
