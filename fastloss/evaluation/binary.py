@@ -11,7 +11,6 @@ import numpy as np
 from .. import arrays
 from ..arrays import Array
 from ..binary import binary_cross_entropy_with_logits
-from ..exactsum import ExactSum
 from .calibration import Brier, Calibration
 from .groups import Groups
 from .histogram import Histogram
@@ -40,8 +39,8 @@ class Binary(Plain):
 
     def __init__(self, option: Any, plain: Callable[[], Plain]) -> None:
         super().__init__(option, plain)
-        self._loss, self._logits = ExactSum(), Histogram(2)
-        self.count = self.ignored = self._true = self._false = self._missed = 0
+        self._logits = Histogram(2)
+        self._true = self._false = self._missed = 0
 
     def update(self, rows: Rows) -> None:
         """Add rows."""
@@ -59,27 +58,11 @@ class Binary(Plain):
 
     def merge(self, other: Binary) -> None:
         """Add what another has seen."""
-        self._loss.merge(other._loss)
+        super().merge(other)
         self._logits.merge(other._logits)
-        self.count += other.count
-        self.ignored += other.ignored
         self._true += other._true
         self._false += other._false
         self._missed += other._missed
-
-    def loss(self, finite: bool) -> float:
-        """Return the mean binary cross entropy."""
-        return self._loss.mean(self.count, finite=finite)
-
-    @property
-    def nonfinite(self) -> int:
-        """How many losses are infinite or NaN."""
-        return self._loss.nonfinite
-
-    @property
-    def missing(self) -> int:
-        """How many losses are NaN."""
-        return self._loss.nan
 
     def compute(self, plain: Plain, finite: bool) -> Figures:
         """Return the figures."""

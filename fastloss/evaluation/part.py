@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import itertools
 import math
 import operator
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..arrays import Array
+from ..exactsum import ExactSum
 from .state import Record
 
 __all__ = ["Figures", "Part", "Plain", "Rows", "exp", "is_key", "key_order"]
@@ -86,7 +88,7 @@ def _narrow(keys: Array) -> Array:
 _KEPT_OF_IGNORED = ("groups",)
 
 
-class Part:
+class Part(abc.ABC):
     """Something that is added up over rows. Its state is exact: no order and no grouping of updates and merges shows.
 
     A part is made from its option's value; one made anew is the identity of :meth:`merge`.
@@ -118,47 +120,56 @@ class Part:
             raise ValueError(f"Evaluation: {cls.name} must be from {low} to {high}, got {option!r}")
         return number
 
+    @abc.abstractmethod
     def update(self, rows: Rows) -> None:
         """Add rows."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def merge(self, other: Any) -> None:
         """Add what another part of the same option has seen."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def compute(self, plain: Plain, finite: bool) -> Figures:
         """Return the figures; `plain` holds those of the task, `finite` leaves out rows without a finite loss."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Return the state in numbers, texts and lists that JSON has."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def load(self, record: Record, plain: Plain) -> None:
         """Take the state that :meth:`to_dict` gave, after `plain` took its own."""
-        raise NotImplementedError
 
 
 class Plain(Part):
     """The figures every evaluation of a task has: at least how many rows there were, and of what loss."""
 
     name = "plain"
-    count: int
-    ignored: int
+
+    def __init__(self, option: Any, plain: Callable[[], Plain]) -> None:
+        super().__init__(option, plain)
+        self._loss = ExactSum()
+        self.count = self.ignored = 0
 
     @property
     def nonfinite(self) -> int:
         """How many losses are infinite or NaN."""
-        raise NotImplementedError
+        return self._loss.nonfinite
 
     @property
     def missing(self) -> int:
         """How many losses are NaN."""
-        raise NotImplementedError
+        return self._loss.nan
 
     def loss(self, finite: bool) -> float:
         """Return the mean loss."""
-        raise NotImplementedError
+        return self._loss.mean(self.count, finite=finite)
+
+    def merge(self, other: Any) -> None:
+        """Add what another has seen."""
+        self._loss.merge(other._loss)
+        self.count += other.count
+        self.ignored += other.ignored
 
     def segments(self, rows: Rows, first: Array) -> Iterator[Plain]:
         """A part for each segment of rows, that has seen nothing else; `first` says where they begin, and the end."""

@@ -31,38 +31,22 @@ class Regression(Plain):
 
     def __init__(self, option: Any, plain: Callable[[], Plain]) -> None:
         super().__init__(option, plain)
-        self._absolute, self._square = ExactSum(), ExactSum()
+        self._absolute = ExactSum()
         self._target = Moments()  # of rows whose squared error is finite
-        self.count = self.ignored = 0
 
     def update(self, rows: Rows) -> None:
         """Add rows."""
         target, finite = rows["target"], np.isfinite(rows["loss"])
         self._absolute.add(np.abs(rows["error"]))
-        self._square.add(rows["loss"])
+        self._loss.add(rows["loss"])
         self._target.add(target if finite.all() else target[finite])
         self.count += rows.count
 
     def merge(self, other: Regression) -> None:
         """Add what another has seen."""
+        super().merge(other)
         self._absolute.merge(other._absolute)
-        self._square.merge(other._square)
         self._target.merge(other._target)
-        self.count += other.count
-
-    def loss(self, finite: bool) -> float:
-        """Return the mean squared error."""
-        return self._square.mean(self.count, finite=finite)
-
-    @property
-    def nonfinite(self) -> int:
-        """How many squared errors are infinite or NaN."""
-        return self._square.nonfinite
-
-    @property
-    def missing(self) -> int:
-        """How many errors are NaN."""
-        return self._absolute.nan
 
     def compute(self, plain: Plain, finite: bool) -> Figures:
         """Return the figures."""
@@ -81,7 +65,7 @@ class Regression(Plain):
         count = self.count - self.nonfinite
         if (self.nonfinite and not finite) or count < 2:
             return math.nan
-        spread, left = self._target.deviations(count), self._square.total * UNIT * count
+        spread, left = self._target.deviations(count), self._loss.total * UNIT * count
         if not spread:
             return -math.inf if left else math.nan
         return divide(spread - left, spread)
@@ -91,14 +75,14 @@ class Regression(Plain):
         return {
             "count": self.count,
             "absolute": self._absolute.to_dict(),
-            "square": self._square.to_dict(),
+            "square": self._loss.to_dict(),
             "target": self._target.to_dict(),
         }
 
     def load(self, record: Record, plain: Plain) -> None:
         """Take a state."""
         self.count = record.count("count")
-        self._absolute, self._square = record.sum("absolute", self.count), record.sum("square", self.count)
+        self._absolute, self._loss = record.sum("absolute", self.count), record.sum("square", self.count)
         target = record.record("target")
         self._target.load(target, self.count)
         target.done()

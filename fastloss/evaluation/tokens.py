@@ -39,8 +39,7 @@ class Tokens(Plain):
     def __init__(self, top_k: tuple[int, ...], plain: Callable[[], Plain]) -> None:
         super().__init__(top_k, plain)
         self.top_k = top_k
-        self._loss, self._entropy = ExactSum(), ExactSum()
-        self.count = self.ignored = 0
+        self._entropy = ExactSum()
         self._within = [0] * (1 + len(self.top_k))
 
     def update(self, rows: Rows) -> None:
@@ -62,25 +61,9 @@ class Tokens(Plain):
 
     def merge(self, other: Tokens) -> None:
         """Add what another has seen."""
-        self._loss.merge(other._loss)
+        super().merge(other)
         self._entropy.merge(other._entropy)
-        self.count += other.count
-        self.ignored += other.ignored
         self._within = [mine + theirs for mine, theirs in zip(self._within, other._within, strict=True)]
-
-    def loss(self, finite: bool) -> float:
-        """Return the mean negative log-likelihood."""
-        return self._loss.mean(self.count, finite=finite)
-
-    @property
-    def nonfinite(self) -> int:
-        """How many losses are infinite or NaN."""
-        return self._loss.nonfinite
-
-    @property
-    def missing(self) -> int:
-        """How many losses are NaN."""
-        return self._loss.nan
 
     def compute(self, plain: Plain, finite: bool) -> Figures:
         """Return the figures."""
