@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import os
 from types import ModuleType
@@ -142,3 +143,11 @@ def peer(name: str) -> ModuleType:
         return importlib.import_module(name)
     module: ModuleType = pytest.importorskip(name)
     return module
+
+
+def needs(*names: str) -> pytest.MarkDecorator:
+    """A mark of tests whose own process does not import what they need: likewise."""
+    absent = [name for name in names if importlib.util.find_spec(name) is None]
+    return pytest.mark.skipif(
+        bool(absent) and os.environ.get("FASTLOSS_BRIDGES") != "1", reason=f"needs {', '.join(absent)}"
+    )

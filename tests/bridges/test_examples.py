@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import os
 import re
 import subprocess
@@ -11,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import needs
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -18,13 +18,15 @@ SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("[!_]*.py"))
 
 
 def libraries(script):
-    """The top-level packages a script and what the scripts share import."""
+    """The top-level packages that a script and what the scripts share import, but that itself."""
+    found = set()
     for path in (EXAMPLES / f"{script}.py", EXAMPLES / "_common.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
-                yield from (each.name.partition(".")[0] for each in node.names)
+                found |= {each.name.partition(".")[0] for each in node.names}
             elif isinstance(node, ast.ImportFrom):
-                yield node.module.partition(".")[0]
+                found.add(node.module.partition(".")[0])
+    return sorted(found - {"_common"})
 
 
 def check_boost_focal(figures):
@@ -88,11 +90,8 @@ def check_train_retriever(figures):
     assert figures["recall@10 of BM25"] > figures["recall@1 of BM25"] > 0
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", [pytest.param(each, marks=needs(*libraries(each))) for each in SCRIPTS])
 def test_script(script, tmp_path):
-    absent = [name for name in libraries(script) if name != "_common" and importlib.util.find_spec(name) is None]
-    if absent and os.environ.get("FASTLOSS_BRIDGES") != "1":
-        pytest.skip(f"{absent} not installed")
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / f"{script}.py"), "--small", "--out", str(tmp_path)],
         # one thread: many scripts at once make threads wait for each other

@@ -5,34 +5,28 @@ from __future__ import annotations
 import doctest
 import functools
 import re
-import zlib
 from pathlib import Path
 
+import bridged
 import numpy as np
 import pytest
-from cases import CASES
+from bridged import TOLERANCES, drawn
 from helpers import peer
 
-from fastloss.bridge import BRIDGED, Call, split
+from fastloss.bridge import BRIDGED, Call
 
 jax = peer("jax")
 optax = peer("optax")
 fj = peer("fastloss.jax")
 jnp = jax.numpy
 
-SHAPES = {"pointwise": (5, 4), "rowwise": (5, 4), "sequence": (7, 4, 3), "linear": (5, 6), "embedding": (6, 5)}
-
 
 def enable_x64():
     return (jax if hasattr(jax, "enable_x64") else jax.experimental).enable_x64(True)
 
 
-def close(actual, expected, tolerance=2e-5):
-    for got, want in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-        assert got.shape == want.shape
-        assert got.dtype == want.dtype
-        got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
-        np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance * max(1, np.abs(want).max(initial=0)))
+def close(actual, expected, *tolerance):
+    bridged.close(jax.tree.leaves(actual), jax.tree.leaves(expected), *tolerance)
 
 
 def logits_and_labels(seed, shape=(9, 40)):
@@ -49,30 +43,14 @@ def test_every_loss(name):
 
     But for subnormal numbers, which XLA has its threads take for 0.
     """
-    seed = zlib.crc32(name.encode())
-    rng, case = np.random.default_rng(seed), CASES[name]
-    arguments = case.draw(case.variants[seed // 3 % len(case.variants)], rng, SHAPES[BRIDGED[name].family], "float32")
-    arguments.pop("grad_output", None)
-    if (
-        BRIDGED[name].family not in ("linear", "embedding")
-        and "reduction" in fj.FUNCTIONS[name].__signature__.parameters
-    ):
-        arguments["reduction"] = ("none", "mean", "sum")[seed % 3]
-    call, arrays = split(name, (), arguments)
-    arrays = [np.asarray(each) for each in arrays]
-    by = [call.arrays[i] for i in call.predictions]
+    of = drawn(name, fj.FUNCTIONS[name])
 
     def function(*predictions):
-        return fj.FUNCTIONS[name](**{**arguments, **dict(zip(by, predictions, strict=True))})
+        return fj.FUNCTIONS[name](**{**of.arguments, **dict(zip(of.predictions, predictions, strict=True))})
 
-    value, pull = jax.vjp(jax.jit(function), *[jnp.asarray(arrays[i]) for i in call.predictions])
-    upstream = rng.normal(size=value.shape).astype(np.float32)
-    grads = [np.empty_like(arrays[i]) for i in call.predictions]
-    expected = call.value_and_grad(arrays, grads, upstream if call.pulls else None)
-    np.testing.assert_array_equal(value, np.asarray(expected, np.float32))
-    for got, grad in zip(pull(jnp.asarray(upstream)), grads, strict=True):
-        if not call.pulls:
-            grad = grad * np.expand_dims(upstream, call.upstream_axes(grad.ndim))
+    value, pull = jax.vjp(jax.jit(function), *map(jnp.asarray, of.predictions.values()))
+    np.testing.assert_array_equal(value, of.value)
+    for got, grad in zip(pull(jnp.asarray(of.upstream)), of.grads, strict=True):
         np.testing.assert_allclose(got, grad, rtol=0, atol=2.0**-126)
 
 
@@ -106,7 +84,7 @@ def test_optax(name, dtype):
     ours = {
         "log_softmax": lambda x: function(x)[:, 0].sum(), "cosine_similarity": lambda x, t: function(x, t).sum(),
     }.get(name, function)  # fmt: skip
-    tolerance = {"float32": 2e-5, "float64": 1e-12, "bfloat16": 2e-2, "float16": 2e-3}[dtype]
+    tolerance = TOLERANCES[dtype]
     with enable_x64():
         step, own = jax.jit(jax.value_and_grad(ours)), jax.jit(jax.value_and_grad(theirs))
         for seed in range(5):

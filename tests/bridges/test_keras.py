@@ -8,18 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import peer
+from helpers import needs
 
 HERE = Path(__file__).parent
+BACKENDS = ["jax", "tensorflow", "torch"]
 
 
-@pytest.mark.parametrize("backend", ["jax", "tensorflow", "torch"])
+@pytest.mark.parametrize("backend", [pytest.param(each, marks=needs("keras", each)) for each in BACKENDS])
 def test_backend(backend):
-    peer("keras")
-    if backend != "tensorflow":
-        peer(backend)
-    elif os.environ.get("FASTLOSS_BRIDGES") != "1" and not any((Path(p) / "tensorflow").is_dir() for p in sys.path):
-        pytest.skip("tensorflow is not installed")
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-W", "ignore", str(HERE / "keras_checks.py")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, cwd=HERE.parents[1])

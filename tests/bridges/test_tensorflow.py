@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import doctest
 import os
-import zlib
 
+import bridged
 import numpy as np
 import pytest
-from cases import CASES
+from bridged import TOLERANCES, drawn
 from helpers import peer
 
-from fastloss.bridge import BRIDGED, Call, split
+from fastloss.bridge import BRIDGED, Call
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 tf = peer("tensorflow")
 ft = peer("fastloss.tensorflow")
-
-SHAPES = {"pointwise": (5, 4), "rowwise": (5, 4), "sequence": (7, 4, 3), "linear": (5, 6), "embedding": (6, 5)}
 
 
 def differentiated(function, *tensors):
@@ -32,12 +30,8 @@ def compiled(function, *tensors):
     return tf.function(lambda *given: differentiated(function, *given))(*tensors)
 
 
-def close(actual, expected, tolerance=2e-5):
-    for got, want in zip(tf.nest.flatten(actual), tf.nest.flatten(expected), strict=True):
-        assert got.shape == want.shape
-        assert got.dtype == want.dtype
-        got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
-        np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance * max(1, np.abs(want).max(initial=0)))
+def close(actual, expected, *tolerance):
+    bridged.close(tf.nest.flatten(actual), tf.nest.flatten(expected), *tolerance)
 
 
 def logits_and_labels(seed, shape=(9, 40)):
@@ -54,34 +48,18 @@ def test_every_loss(name):
 
     But for subnormal numbers, which TensorFlow has its threads take for 0.
     """
-    seed = zlib.crc32(name.encode())
-    rng, case = np.random.default_rng(seed), CASES[name]
-    arguments = case.draw(case.variants[seed // 3 % len(case.variants)], rng, SHAPES[BRIDGED[name].family], "float32")
-    arguments.pop("grad_output", None)
-    if (
-        BRIDGED[name].family not in ("linear", "embedding")
-        and "reduction" in ft.FUNCTIONS[name].__signature__.parameters
-    ):
-        arguments["reduction"] = ("none", "mean", "sum")[seed % 3]
-    call, arrays = split(name, (), arguments)
-    arrays = [np.asarray(each) for each in arrays]
-    upstream = rng.normal(size=call.shape([each.shape for each in arrays])).astype(np.float32)
-    grads = [np.empty_like(arrays[i]) for i in call.predictions]
-    expected = call.value_and_grad(arrays, grads, upstream if call.pulls else None)
-    if not call.pulls:
-        grads = [grad * np.expand_dims(upstream, call.upstream_axes(grad.ndim)) for grad in grads]
-    by = [call.arrays[i] for i in call.predictions]
+    of = drawn(name, ft.FUNCTIONS[name])
 
     def run(*predictions):
         with tf.GradientTape() as tape:
             tape.watch(predictions)
-            value = ft.FUNCTIONS[name](**{**arguments, **dict(zip(by, predictions, strict=True))})
-        return value, tape.gradient(value, predictions, tf.constant(upstream))
+            value = ft.FUNCTIONS[name](**{**of.arguments, **dict(zip(of.predictions, predictions, strict=True))})
+        return value, tape.gradient(value, predictions, tf.constant(of.upstream))
 
     for step in (run, tf.function(run)):
-        value, found = step(*[tf.constant(arrays[i]) for i in call.predictions])
-        np.testing.assert_array_equal(value, np.asarray(expected, np.float32))
-        for got, grad in zip(found, grads, strict=True):
+        value, found = step(*map(tf.constant, of.predictions.values()))
+        np.testing.assert_array_equal(value, of.value)
+        for got, grad in zip(found, of.grads, strict=True):
             np.testing.assert_allclose(got, grad, rtol=0, atol=2.0**-126)
 
 
@@ -101,7 +79,7 @@ def own_cross_entropy(x, t):
 @pytest.mark.parametrize("run", [differentiated, compiled])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
 def test_parity(dtype, run):
-    tolerance = {"float32": 2e-5, "float64": 1e-12, "bfloat16": 2e-2, "float16": 2e-3}[dtype]
+    tolerance = TOLERANCES[dtype]
     for seed in range(3):
         x, t = logits_and_labels(seed)
         x, y = tf.cast(x, dtype), tf.cast(tf.random.stateless_uniform(x.shape, [seed, 1]), dtype)

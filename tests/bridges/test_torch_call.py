@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-import zlib
-
 import numpy as np
 import pytest
-from cases import CASES
+from bridged import drawn
 from helpers import peer
 
-from fastloss.bridge import BRIDGED, split
+from fastloss.bridge import BRIDGED
 
 torch = peer("torch")
 FUNCTIONS = peer("fastloss.torch.call").FUNCTIONS
 F = torch.nn.functional
 
-SHAPES = {"pointwise": (5, 4), "rowwise": (5, 4), "sequence": (7, 4, 3), "linear": (5, 6), "embedding": (6, 5)}
-
 
 @pytest.mark.parametrize("name", BRIDGED)
 def test_every_loss(name):
     """The same bits as from NumPy, for the value and for gradients times an upstream gradient, and that twice."""
-    seed = zlib.crc32(name.encode())
-    rng, case = np.random.default_rng(seed), CASES[name]
-    arguments = case.draw(case.variants[seed // 3 % len(case.variants)], rng, SHAPES[BRIDGED[name].family], "float32")
-    arguments.pop("grad_output", None)
-    if BRIDGED[name].family not in ("linear", "embedding") and "reduction" in FUNCTIONS[name].__signature__.parameters:
-        arguments["reduction"] = ("none", "mean", "sum")[seed % 3]
-    call, arrays = split(name, (), arguments)
-    arrays = [np.asarray(each) for each in arrays]
-    upstream = rng.normal(size=call.shape([each.shape for each in arrays])).astype(np.float32)
-    grads = [np.empty_like(arrays[i]) for i in call.predictions]
-    expected = call.value_and_grad(arrays, grads, upstream if call.pulls else None)
-    if not call.pulls:
-        grads = [grad * np.expand_dims(upstream, call.upstream_axes(grad.ndim)) for grad in grads]
-    leaves = {call.arrays[i]: torch.tensor(arrays[i], requires_grad=True) for i in call.predictions}
-    value = FUNCTIONS[name](**{**arguments, **leaves})
-    np.testing.assert_array_equal(value.detach(), np.asarray(expected, np.float32))
+    of = drawn(name, FUNCTIONS[name])
+    leaves = {key: torch.tensor(each, requires_grad=True) for key, each in of.predictions.items()}
+    value = FUNCTIONS[name](**{**of.arguments, **leaves})
+    np.testing.assert_array_equal(value.detach(), of.value)
     for _ in range(2):
-        found = torch.autograd.grad(value, list(leaves.values()), torch.tensor(upstream), retain_graph=True)
-        for got, grad in zip(found, grads, strict=True):
+        found = torch.autograd.grad(value, list(leaves.values()), torch.tensor(of.upstream), retain_graph=True)
+        for got, grad in zip(found, of.grads, strict=True):
             np.testing.assert_array_equal(got, grad)
 
 
