@@ -11,7 +11,7 @@ from pathlib import Path
 
 import fastloss as fl
 
-from . import bridges, machine, peers, report
+from . import bridges, evaluation, machine, peers, report
 from .measure import Plan
 from .process import run_import, run_memory, run_memory_of_products
 from .run import Result, run, run_scaling
@@ -51,6 +51,7 @@ def jobs(plan: Plan, threads: int, names: list[str], everything: bool) -> dict[s
     for work in scaling_work():
         found[f"threads: {work.name}"] = lambda work=work: [run_scaling(work, plan, threads)]  # type: ignore[misc]
     found |= bridges.jobs(plan) if names else {}
+    found |= evaluation.jobs(plan)
     found["memory of value_and_grad"] = lambda: run_memory(threads, names)
     found["memory of products"] = lambda: run_memory_of_products(threads)
     found["import time"] = lambda: [run_import(max(3, min(9, plan.rounds)))]

@@ -24,6 +24,7 @@ MEASURES = {
     "torch": ("torch / time", ">="),
     "torch.compile": ("torch.compile / time", ">="),
     "float32": ("time / float32's", "<="),
+    "beside": ("time / the other's", "<="),
     "threads": ("one thread / all", ">="),
     "seconds": ("time", "<="),
     "bytes": ("bytes", "<="),

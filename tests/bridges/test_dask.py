@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import os
 import signal
@@ -26,14 +27,21 @@ OPTIONS = {"top_k": (1, 3), "brier": True, "worst": 5, "standard_error": True}
 BY_ROW = {"groups": LABELS % 3, "sequences": np.arange(ROWS) // 40}
 
 
-@pytest.fixture(scope="module")
-def client():
+@contextlib.contextmanager
+def two_workers():
+    """A client of a cluster of two processes."""
     with (
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit=0
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def client():
+    with two_workers() as client:
         yield client
 
 
@@ -163,12 +171,7 @@ def slow(block):
 
 
 def test_a_worker_that_is_killed_leaves_no_trace():
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit=0
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
+    with two_workers() as client:
         logits = da.from_array(LOGITS, chunks=(10, -1)).map_blocks(slow)
         given = {name: da.from_array(values, chunks=50) for name, values in BY_ROW.items()}
         found = client.compute(fldask.evaluate(logits, da.from_array(LABELS, chunks=170), **given, **OPTIONS))
