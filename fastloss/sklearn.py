@@ -13,11 +13,9 @@ from .arrays import Array
 from .binary import binary_cross_entropy
 from .boosting import Metric
 from .loss import Loss
+from .run_rowsums import RowSums
 
 __all__ = ["Score", "log_loss", "scorer"]
-
-BLOCK = 1 << 17
-"""How many probabilities are looked at twice before the next ones: few enough for the cache."""
 
 
 def log_loss(
@@ -116,7 +114,7 @@ def _class_numbers(y: Array, labels: Array | None) -> tuple[Array, Array] | None
         return None
     if (y.dtype.kind in "biuf") != (known.dtype.kind in "biuf"):
         return None
-    classes = np.unique(known)
+    classes = _distinct(known)
     if labels is not None and not np.array_equal(labels, classes):
         return None
     if classes.dtype.kind in "biu" and classes[0] == 0 and classes[-1] == len(classes) - 1:
@@ -128,6 +126,13 @@ def _class_numbers(y: Array, labels: Array | None) -> tuple[Array, Array] | None
     return numbers.astype(np.intp, copy=False), classes
 
 
+def _distinct(labels: Array) -> Array:
+    """Sorted; of small whole numbers by counting them."""
+    if labels.dtype.kind in "iu" and labels.min() >= 0 and labels.max() < labels.size:
+        return np.flatnonzero(np.bincount(labels.astype(np.intp, copy=False)))
+    return np.unique(labels)
+
+
 def _sortable(labels: Array) -> bool:
     """Whether these are numbers of classes, or strings."""
     if labels.dtype.kind == "f":
@@ -137,19 +142,10 @@ def _sortable(labels: Array) -> bool:
 
 def _are_probabilities(found: Array) -> bool:
     """Whether all are in [0, 1], and the rows of several add up to 1 so well that scikit-learn is silent."""
-    # As bits the numbers from 0 to 1 are the integers up to that of 1; NaN, infinities and negative numbers are larger.
-    bits = np.dtype(f"u{found.itemsize}")
-    largest = np.ones((), found.dtype).view(bits)
-    ones = np.ones(found.shape[1], found.dtype)
-    tolerance = 0.99 * np.sqrt(np.finfo(found.dtype).eps)  # nearer to it, scikit-learn's own sum decides
-    at_once = max(1, BLOCK // len(ones))
-    for first in range(0, len(found), at_once):
-        block = found[first : first + at_once]
-        if block.view(bits).max() > largest:
-            return False
-        if len(ones) > 1 and not (np.abs(block @ ones - 1) <= tolerance).all():
-            return False
-    return True
+    sums = RowSums("log_loss", "total_probability", [("y_proba", found)], reduction="none").value()
+    # Nearer to the tolerance than this, scikit-learn's own sum decides.
+    tolerance = 0.99 * np.sqrt(np.finfo(found.dtype).eps) if found.shape[1] > 1 else 1
+    return bool((np.abs(sums - 1) <= tolerance).all())
 
 
 def _are_weights(weight: Array | None, rows: Array) -> bool:

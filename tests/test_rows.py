@@ -418,3 +418,24 @@ def test_root_of_the_mean_square_of_rows(classes: int, dtype_name: str, isa: str
         with np.errstate(invalid="ignore"):
             slope = full * off / (full.sum(-1) * expected)[:, None]
         assert_ulp(grad, np.where(off == 0, 0.0, slope))
+
+
+# --- whether rows are probabilities, which fastloss.sklearn asks
+
+
+@every_isa
+@pytest.mark.parametrize("dtype_name", ["float32", "float64"])
+@pytest.mark.parametrize("classes", [1, 5, 64, 65, 1030])
+def test_total_of_probabilities(classes: int, dtype_name: str, isa: str) -> None:
+    rng = np.random.default_rng(0)
+    one = np.ones((), dtype_name)
+    x = rng.random((40, classes)).astype(dtype_name)
+    x[0], x[1], x[2] = 0, 1, -0.0
+    wrong = [np.nan, np.inf, -np.inf, np.nextafter(one, 2), -np.nextafter(0 * one, 1), -1]
+    for row, each in enumerate(wrong, 3):
+        x[row, rng.integers(classes)] = each
+    value, grad = RowSums("it", "total_probability", [("x", x)], reduction="none").value_and_grad()
+    known = ((x >= 0) & (x <= 1)).all(-1)
+    assert list(np.flatnonzero(~known)) == list(range(3, 3 + len(wrong)))
+    assert_ulp(value, np.where(known, x.sum(-1, dtype=float), np.nan))
+    assert_ulp(grad, np.broadcast_to(np.where(known, 1.0, np.nan)[:, None], x.shape))

@@ -197,3 +197,28 @@ FL_INLINE R(slopes) R(rmse_loss_rows_grad)(R(operands) o, const R(factors) *k, c
     (void)param;
     return (R(slopes)){(real)r64_weigh(k->a * (double)o.c, (double)o.a - (double)o.b), 0, 0};
 }
+
+/* The sum of probabilities; NaN if one of them is not in [0, 1]. By p: 1. */
+#define total_probability_sums 1
+#define total_probability_again 0
+#define total_probability_start 0
+#define total_probability_picks 0
+#define total_probability_begin no_begin
+#define total_probability_join add_up
+#define total_probability_turn no_turn
+#define total_probability_add_again no_add
+FL_INLINE R(sums) R(total_probability_add)(R(sums) s, R(operands) o, const R(factors) *k, const double *param) {
+    const real known = (o.a >= 0) & (o.a <= 1) ? o.a : REAL_NAN;
+    (void)k, (void)param;
+    s.a += (double)known;
+    return s;
+}
+FL_INLINE double R(total_probability_finish)(const R(sums) *s, const R(known) *r, const double *param, R(factors) *k) {
+    (void)param;
+    k->a = s->a == s->a ? r->scale : s->a;
+    return s->a;
+}
+FL_INLINE R(slopes) R(total_probability_grad)(R(operands) o, const R(factors) *k, const double *param) {
+    (void)o, (void)param;
+    return (R(slopes)){(real)k->a, 0, 0};
+}
