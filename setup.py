@@ -1,6 +1,6 @@
 """Builds the extension fastloss._core; all that can be declared stands in pyproject.toml.
 
-The kernels are one C source, compiled once per instruction set with flags of its own. Setuptools knows no
+The kernels are one C source, compiled for each instruction set, with flags of its own, and compute type. Setuptools knows no
 flags per file, so `BuildCore` compiles the objects itself, each only when something it is made from has
 changed, and leaves the linking to setuptools.
 
@@ -106,7 +106,8 @@ class BuildCore(build_ext):
         generated = f"build/cython-{Cython.__version__}-numpy-{numpy.__version__}"
         driving += cythonize(pyx, build_dir=generated, force=self.force)[0].sources
         isas = X86_64_ISAS[family] if X86_64 else {"base": []}
-        units = {f"csrc/isa/{isa}.c": flags for isa, flags in isas.items()} | dict.fromkeys(driving, openmp)
+        units = {f"csrc/isa/{isa}_{bits}.c": flags for isa, flags in isas.items() for bits in (64, 32)}
+        units |= dict.fromkeys(driving, openmp)
         units = {source: [*COMMON[family], *flags, *sanitize] for source, flags in units.items()}
 
         ext.include_dirs = ["csrc", numpy.get_include()]

@@ -50,24 +50,28 @@ static int has_avx512(void) {
 }
 #endif
 
+#define FL_ISA(name)                                                                                                   \
+    extern const fl_table fl_table_##name##_32, fl_table_##name##_64;                                                  \
+    static const fl_isa name = {#name, {&fl_table_##name##_32, &fl_table_##name##_64}};
+
 #if FL_X86
-extern const fl_table fl_table_base, fl_table_avx2, fl_table_avx512;
-static const fl_table *const tables[] = {&fl_table_avx512, &fl_table_avx2, &fl_table_base};
-static int runs(const fl_table *table) {
-    return table == &fl_table_avx512 ? has_avx512() : table == &fl_table_avx2 ? has_avx2() : 1;
-}
+FL_ISA(avx512)
+FL_ISA(avx2)
+FL_ISA(base)
+static const fl_isa *const isas[] = {&avx512, &avx2, &base};
+static int runs(const fl_isa *isa) { return isa == &avx512 ? has_avx512() : isa == &avx2 ? has_avx2() : 1; }
 #elif defined(__aarch64__) || defined(_M_ARM64)
-extern const fl_table fl_table_neon;
-static const fl_table *const tables[] = {&fl_table_neon};
-static int runs(const fl_table *table) { return table != NULL; }
+FL_ISA(neon)
+static const fl_isa *const isas[] = {&neon};
+static int runs(const fl_isa *isa) { return isa != NULL; }
 #else
-extern const fl_table fl_table_base;
-static const fl_table *const tables[] = {&fl_table_base};
-static int runs(const fl_table *table) { return table != NULL; }
+FL_ISA(base)
+static const fl_isa *const isas[] = {&base};
+static int runs(const fl_isa *isa) { return isa != NULL; }
 #endif
 
-int fl_table_count(void) { return (int)(sizeof tables / sizeof *tables); }
+int fl_isa_count(void) { return (int)(sizeof isas / sizeof *isas); }
 
-const fl_table *fl_table_at(int i) { return tables[i]; }
+const fl_isa *fl_isa_at(int i) { return isas[i]; }
 
-int fl_runs_here(const fl_table *table) { return runs(table); }
+int fl_runs_here(const fl_isa *isa) { return runs(isa); }

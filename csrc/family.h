@@ -1,9 +1,5 @@
 /* Storage, kernels and tiles of one compute type; REAL_BITS says which. */
 
-#include "real_type.h"
-#if REAL_BITS == 64
-#include "real.h"
-#endif
 #include "pair.h"
 #include "storage.h"
 
@@ -33,9 +29,6 @@
 #include "tiles/sums_columns.h"
 #include "tiles/sums_lists.h"
 #include "tiles/sums_tile.h"
-#if REAL_BITS == 64
-#include "kernels/ctc.h"
-#endif
 #include "tiles/sequences.h"
 
 #include "kernels/pairwise.h"

@@ -249,19 +249,24 @@ enum fl_pairwise_loss {
 enum { FL_REAL32, FL_REAL64, FL_REAL_COUNT };
 enum { FL_MODE_VALUE, FL_MODE_GRAD, FL_MODE_HESS, FL_MODE_COUNT };
 
-/* What an instruction set offers: the only symbol of its object. */
+/* What an instruction set offers for a compute type: the only symbol of its object. */
 typedef struct {
-    const char *name;
-    fl_tile *pointwise[FL_POINTWISE_COUNT][FL_MODE_COUNT][FL_REAL_COUNT];
-    fl_tile *rowwise[FL_ROWWISE_COUNT][FL_REAL_COUNT];
-    fl_tile *rowsums[FL_ROWSUMS_COUNT][FL_REAL_COUNT];
-    fl_tile *sequence[FL_SEQUENCE_COUNT][FL_REAL_COUNT];
-    fl_tile *pairwise[FL_PAIRWISE_COUNT][FL_REAL_COUNT];
-    fl_tile *distances[FL_REAL_COUNT], *both_ways[FL_REAL_COUNT];
-    fl_tile *labels[FL_REAL_COUNT]; /* checks the labels and adds up their weights */
-    fl_tile *tally[FL_REAL_COUNT];
+    fl_tile *pointwise[FL_POINTWISE_COUNT][FL_MODE_COUNT];
+    fl_tile *rowwise[FL_ROWWISE_COUNT];
+    fl_tile *rowsums[FL_ROWSUMS_COUNT];
+    fl_tile *sequence[FL_SEQUENCE_COUNT];
+    fl_tile *pairwise[FL_PAIRWISE_COUNT];
+    fl_tile *distances, *both_ways;
+    fl_tile *labels; /* checks the labels and adds up their weights */
+    fl_tile *tally;
     fl_tile *read, *copy; /* the machine's limits, for benchmarks; the job is an fl_probe */
 } fl_table;
+
+/* And for both of them. */
+typedef struct {
+    const char *name;
+    const fl_table *table[FL_REAL_COUNT];
+} fl_isa;
 
 typedef struct {
     const char *from;
@@ -306,9 +311,9 @@ static inline int64_t fl_pairwise_scratch(int64_t columns, int64_t real_bytes) {
     return fl_pairwise_room(columns) * (8 + 2 * real_bytes);
 }
 
-/* dispatch.c: the tables of this build, best first, and whether this machine can run one. */
-int fl_table_count(void);
-const fl_table *fl_table_at(int i);
-int fl_runs_here(const fl_table *table);
+/* dispatch.c: the instruction sets of this build, best first, and whether this machine can run one. */
+int fl_isa_count(void);
+const fl_isa *fl_isa_at(int i);
+int fl_runs_here(const fl_isa *isa);
 
 #endif

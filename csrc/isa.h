@@ -1,5 +1,5 @@
-/* The translation unit of an instruction set: everything below, compiled once per file of isa/, for both compute types;
- * all of it static but the table. FL_ISA is the instruction set's name. */
+/* The translation unit of an instruction set and a compute type: everything below, compiled once per file of isa/; all of it
+ * static but the table. FL_ISA is the instruction set's name, FL_BITS says which compute type. */
 
 #include <math.h>
 
@@ -14,11 +14,14 @@
 #include "half.h"
 #undef REAL_BITS
 #define REAL_BITS 64
-#include "family.h"
+#include "real_type.h"
+#include "real.h"
+#include "exact.h"
+#include "kernels/ctc.h"
 #undef REAL_BITS
-#define REAL_BITS 32
+#define REAL_BITS FL_BITS
+#include "real_type.h"
 #include "family.h"
-#undef REAL_BITS
 
 /* The limits: one read of the bytes, and one copy past the cache. */
 static void read_tile(const void *job, int64_t first, int64_t count, fl_partial *partial, void *scratch) {
@@ -53,38 +56,35 @@ static void copy_tile(const void *job, int64_t first, int64_t count, fl_partial 
 
 #define FL_PASTE(a, b) a##b
 #define FL_NAME(a, b) FL_PASTE(a, b)
-#define FL_TEXT(a) #a
-#define FL_STRING(a) FL_TEXT(a)
 
-const fl_table FL_NAME(fl_table_, FL_ISA) = {
-    FL_STRING(FL_ISA),
+#define FL_TABLE(isa, bits) FL_NAME(FL_NAME(fl_table_, isa), FL_NAME(_, bits))
+
+const fl_table FL_TABLE(FL_ISA, FL_BITS) = {
     {
 #define POINTWISE(name, operands, grads)                                                                               \
-    {{r32_##name##_tile_FL_MODE_VALUE, r64_##name##_tile_FL_MODE_VALUE},                                               \
-     {r32_##name##_tile_FL_MODE_GRAD, r64_##name##_tile_FL_MODE_GRAD},                                                 \
-     {r32_##name##_tile_FL_MODE_HESS, r64_##name##_tile_FL_MODE_HESS}},
+    {R(name##_tile_FL_MODE_VALUE), R(name##_tile_FL_MODE_GRAD), R(name##_tile_FL_MODE_HESS)},
 #include "losses.def"
     },
     {
-#define ROWWISE(name, reads) {r32_##name##_tile, r64_##name##_tile},
+#define ROWWISE(name, reads) R(name##_tile),
 #include "losses.def"
     },
     {
-#define ROWSUMS(name, operands, grads) {r32_##name##_tile, r64_##name##_tile},
+#define ROWSUMS(name, operands, grads) R(name##_tile),
 #include "losses.def"
     },
     {
-#define SEQUENCE(name) {r32_##name##_tile, r64_##name##_tile},
+#define SEQUENCE(name) R(name##_tile),
 #include "losses.def"
     },
     {
-#define PAIRWISE(name) {r32_##name##_tile, r64_##name##_tile},
+#define PAIRWISE(name) R(name##_tile),
 #include "losses.def"
     },
-    {r32_distances_tile, r64_distances_tile},
-    {r32_both_ways_tile, r64_both_ways_tile},
-    {r32_labels_tile, r64_labels_tile},
-    {r32_tally_tile, r64_tally_tile},
+    R(distances_tile),
+    R(both_ways_tile),
+    R(labels_tile),
+    R(tally_tile),
     read_tile,
     copy_tile,
 };

@@ -300,22 +300,6 @@ FL_INLINE real R(log1p)(real x) {
     return x > -1 ? y : (x == -1 ? -REAL_INF : REAL_NAN);
 }
 
-/* -log(1 - x) for x in [0, 1/2]. */
-FL_INLINE real R(log1p_half)(real x) {
-#if REAL_BITS == 32 /* 2.4e-8 */
-    real q = R(fma)(1.414643259f, x, -1.639767222f);
-    q = R(fma)(q, x, 1.208847052f);
-    q = R(fma)(q, x, -1.810037131e-1f);
-    q = R(fma)(q, x, 2.637017897e-1f);
-    q = R(fma)(q, x, 2.436813925e-1f);
-    q = R(fma)(q, x, 3.336321846e-1f);
-    q = R(fma)(q, x, 4.999952161e-1f);
-    return R(fma)(q * x, x, x);
-#else
-    return -R(log1p_finite)(-x);
-#endif
-}
-
 /* x = 2^n (1 + f) likewise, for x > 0, from the normal number x 2^k. */
 FL_INLINE R(parts) R(parts_of_scaled)(real scaled, bits_t k) {
     const bits_t root = R(to_bits)(LOG_ROOT);
@@ -350,10 +334,11 @@ FL_INLINE real R(log_normal)(real x) {
     return R(log_of)(parts, R(log1p_poly)(parts.f));
 }
 
-/* -log x for x in [0, 1], subnormal numbers among them; at 0 it is more than the smallest number's. */
-FL_INLINE real R(minus_log_unit)(real x) {
+/* -log(x + more) for x in [0, 1], subnormal numbers among them; at 0 it is more than the smallest number's. `more` is what
+ * x lost when it was rounded, and 0 where x < 1/2; where x < LOG_ROOT twice of it would be due, which does not show. */
+FL_INLINE real R(minus_log_unit)(real x, real more) {
     R(parts) parts = R(parts_of_scaled)(x * LOG_SCALE, LOG_SHIFT);
-    real f = parts.f;
+    real f = parts.f + more;
 #if REAL_BITS == 32
     real y = R(fma)(R(log1p_curve)(f) * f, -f, -f);
 #else

@@ -148,18 +148,21 @@ cdef extern from "fastloss.h" nogil:
         int64_t *within
 
     ctypedef struct fl_table:
-        const char *name
-        fl_tile *pointwise[1][3][2]
-        fl_tile *rowwise[1][2]
-        fl_tile *rowsums[1][2]
-        fl_tile *sequence[1][2]
-        fl_tile *pairwise[1][2]
-        fl_tile *distances[2]
-        fl_tile *both_ways[2]
-        fl_tile *labels[2]
-        fl_tile *tally[2]
+        fl_tile *pointwise[1][3]
+        fl_tile *rowwise[1]
+        fl_tile *rowsums[1]
+        fl_tile *sequence[1]
+        fl_tile *pairwise[1]
+        fl_tile *distances
+        fl_tile *both_ways
+        fl_tile *labels
+        fl_tile *tally
         fl_tile *read
         fl_tile *copy
+
+    ctypedef struct fl_isa:
+        const char *name
+        const fl_table *table[2]
 
     ctypedef struct fl_probe:
         const char *from_ "from"
@@ -172,9 +175,9 @@ cdef extern from "fastloss.h" nogil:
     int64_t fl_pairwise_scratch(int64_t, int64_t)
     int64_t fl_list_scratch(const fl_rowsums *, int64_t)
     int fl_run(const fl_work *, fl_partial *)
-    int fl_table_count()
-    const fl_table *fl_table_at(int)
-    int fl_runs_here(const fl_table *)
+    int fl_isa_count()
+    const fl_isa *fl_isa_at(int)
+    int fl_runs_here(const fl_isa *)
 
 cdef extern from "lattice.h" nogil:
     ctypedef struct fl_lattice:

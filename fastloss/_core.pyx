@@ -94,36 +94,36 @@ CARRY = sizeof(fl_carry) // sizeof(double)
 COMPILER = FL_COMPILER.decode()
 OPENMP = FL_OPENMP.decode()
 
-# The table in use: chosen once, at import; use_isa is for tests and benchmarks.
-cdef const fl_table *table = NULL
+# The instruction set in use: chosen once, at import; use_isa is for tests and benchmarks.
+cdef const fl_isa *chosen = NULL
 
 
 def built_isas():
     """The instruction sets of this build, best first."""
-    return [fl_table_at(i).name.decode() for i in range(fl_table_count())]
+    return [fl_isa_at(i).name.decode() for i in range(fl_isa_count())]
 
 
 def isas():
     """The instruction sets of this build that this machine can run, best first."""
-    return [fl_table_at(i).name.decode() for i in range(fl_table_count()) if fl_runs_here(fl_table_at(i))]
+    return [fl_isa_at(i).name.decode() for i in range(fl_isa_count()) if fl_runs_here(fl_isa_at(i))]
 
 
 def isa():
     """The instruction set in use."""
-    return table.name.decode()
+    return chosen.name.decode()
 
 
 def use_isa(str name):
     """Use the kernels of another instruction set from now on. Not while another thread computes."""
-    global table
+    global chosen
     cdef int i
     if name not in built_isas():
         raise ValueError(f"FASTLOSS_ISA is {name!r}, but this build has {', '.join(built_isas())}")
     if name not in isas():
         raise ValueError(f"FASTLOSS_ISA is {name!r}, but this machine can only run {', '.join(isas())}")
-    for i in range(fl_table_count()):
-        if fl_table_at(i).name.decode() == name:
-            table = fl_table_at(i)
+    for i in range(fl_isa_count()):
+        if fl_isa_at(i).name.decode() == name:
+            chosen = fl_isa_at(i)
 
 
 def can_thread():
@@ -255,7 +255,7 @@ def pointwise(int loss, int mode, bint wide, cnp.ndarray shaped, tuple operands,
         describe(&job.grad[i], grads[i], ndim, shape, -1)
     if hess is not None:
         describe(&job.hess, hess, ndim, shape, -1)
-    work.tile = table.pointwise[loss][mode][wide]
+    work.tile = chosen.table[wide].pointwise[loss][mode]
     work.job = &job
     work.items = work.cost = job.size
     work.tile_items = FL_TILE
@@ -328,7 +328,7 @@ def rowwise(int loss, bint wide, cnp.ndarray input, int axis, label, dense, upst
         for i in range(len(extra) - 2):
             if extra[2 + i] is not None:
                 job.score[i] = cnp.PyArray_DATA(extra[2 + i])
-    work.tile = table.labels[wide] if loss < 0 else table.rowwise[loss][wide]
+    work.tile = chosen.table[wide].labels if loss < 0 else chosen.table[wide].rowwise[loss]
     work.job = &job
     work.items = job.count
     # Labels alone, and a value that wants one class of each row, are little work however long the rows.
@@ -380,7 +380,7 @@ def rowsums(int loss, bint wide, cnp.ndarray shaped, tuple axes, tuple operands,
     job.scale = scale
     job.stream = stream
     job.value = NULL if value is None else cnp.PyArray_DATA(value)
-    work.tile = table.rowsums[loss][wide]
+    work.tile = chosen.table[wide].rowsums[loss]
     work.job = &job
     work.items = job.count
     work.cost = job.count * job.length
@@ -437,7 +437,7 @@ def sequences(int loss, bint wide, cnp.ndarray input, cnp.ndarray target, cnp.nd
     job.grad.data = NULL
     if grad is not None:
         describe_series(&job.grad, grad)
-    work.tile = table.sequence[loss][wide]
+    work.tile = chosen.table[wide].sequence[loss]
     work.job = &job
     work.items = job.count
     work.tile_items = 1

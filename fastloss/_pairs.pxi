@@ -45,7 +45,7 @@ def pairwise(int loss, bint wide, int64_t first, cnp.ndarray begin, cnp.ndarray 
         job.param[i] = params[i] if i < len(params) else 0
     job.sum, job.terms = <double *>cnp.PyArray_DATA(sums), <int64_t *>cnp.PyArray_DATA(terms)
     job.picked, job.factors = <int64_t *>cnp.PyArray_DATA(picked), cnp.PyArray_DATA(factors)
-    work.tile, work.job = table.pairwise[loss][wide], &job
+    work.tile, work.job = chosen.table[wide].pairwise[loss], &job
     work.scratch = fl_pairwise_scratch(pairs.shape[1], 8 if wide else 4)
     run_rows(&work, pairs.shape[0], pairs.shape[1], threads)
 
@@ -57,7 +57,7 @@ def distances(bint wide, cnp.ndarray x, cnp.ndarray y, cnp.ndarray x_square, cnp
     cdef fl_work work
     describe_points(&job.points, x, y, x_square, y_square, pairs.shape[1])
     job.pairs = cnp.PyArray_DATA(pairs)
-    work.tile, work.job = table.distances[wide], &job
+    work.tile, work.job = chosen.table[wide].distances, &job
     work.scratch = 8 * pairs.shape[1]
     run_rows(&work, pairs.shape[0], pairs.shape[1], threads)
 
@@ -68,6 +68,6 @@ def both_ways(bint wide, cnp.ndarray pairs, cnp.ndarray rows_lse, cnp.ndarray co
     cdef fl_work work
     job.columns, job.pairs, job.scale = pairs.shape[1], cnp.PyArray_DATA(pairs), scale
     job.rows_lse, job.columns_lse = cnp.PyArray_DATA(rows_lse), cnp.PyArray_DATA(columns_lse)
-    work.tile, work.job = table.both_ways[wide], &job
+    work.tile, work.job = chosen.table[wide].both_ways, &job
     work.scratch = 0
     run_rows(&work, pairs.shape[0], pairs.shape[1], threads)

@@ -9,7 +9,7 @@ def read_probe(cnp.ndarray array not None, int threads=0):
     cdef int code
     probe.from_ = cnp.PyArray_BYTES(array)
     probe.to = NULL
-    work.tile, work.job = table.read, &probe
+    work.tile, work.job = chosen.table[0].read, &probe
     work.items = work.cost = cnp.PyArray_NBYTES(array)
     work.tile_items = 4 * FL_TILE
     work.scratch = 0
@@ -30,7 +30,7 @@ def copy_probe(cnp.ndarray source not None, cnp.ndarray to not None, int threads
         raise ValueError("copy_probe: the arrays differ in size")
     probe.from_ = cnp.PyArray_BYTES(source)
     probe.to = cnp.PyArray_BYTES(to)
-    work.tile, work.job = table.copy, &probe
+    work.tile, work.job = chosen.table[0].copy, &probe
     work.items = work.cost = cnp.PyArray_NBYTES(source)
     work.tile_items = 4 * FL_TILE
     work.scratch = 0

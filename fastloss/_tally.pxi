@@ -30,7 +30,7 @@ def tally(bint wide, tuple values, rank, cnp.ndarray bounds not None, cnp.ndarra
     within = cnp.PyArray_EMPTY(2, shape, cnp.NPY_INT64, 0)
     job.sum = <fl_sum *>cnp.PyArray_DATA(sums)
     job.within = <int64_t *>cnp.PyArray_DATA(within)
-    work.tile = table.tally[wide]
+    work.tile = chosen.table[wide].tally
     work.job = &job
     work.items = segments
     work.tile_items = 1

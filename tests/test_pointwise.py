@@ -264,6 +264,28 @@ class TestOptions:
         np.testing.assert_array_equal(by_x2, [[2], [0]])
 
 
+class TestHardTargets:
+    """Blocks in which all targets are 0 or 1 may take a shorter form: nobody sees which."""
+
+    @every_isa
+    def test_beside_others(self, dtype, isa):
+        rng = np.random.default_rng(0)
+        x, t = rng.random(200_000).astype(dtype), (rng.random(200_000) < 0.5).astype(dtype)
+        tiny = np.finfo(dtype).smallest_subnormal
+        x[:100_000] = np.abs(rng.permutation(100_000) % 2 - 10 ** rng.uniform(-44, 0, 100_000))
+        odd = [0.0, -0.0, 1.0, tiny, 1 - np.finfo(dtype).epsneg, 0.5, NAN]
+        x[rng.integers(x.size, size=700)] = np.repeat(odd, 100)
+        t[rng.integers(x.size, size=100)] = -0.0
+        for first in (0, 150_000):  # in some blocks none, or in all one that is not hard
+            beside, others = t.copy(), slice(first, None, 500)
+            beside[others] = 0.25
+            for call in (fl.binary_cross_entropy.value_and_grad, fl.binary_cross_entropy.grad_hess):
+                options = {"reduction": "none"} if "value" in call.__name__ else {}
+                for hard, mixed in zip(call(x, t, **options), call(x, beside, **options), strict=True):
+                    hard[others] = mixed[others]
+                    assert_same(hard, mixed)
+
+
 class TestRefused:
     @pytest.mark.parametrize("place", [0, 5, 1024, 66_000, 299_999])
     def test_where_it_is_said(self, place, isa):
@@ -277,6 +299,16 @@ class TestRefused:
             changed[place:] = 0.5
         with pytest.raises(ValueError, match=r"\[1, 2\] input is 2"):
             fl.binary_cross_entropy(np.where(np.arange(6).reshape(2, 3) == 5, 2.0, 0.5), 0)
+
+    @pytest.mark.parametrize("sign", [0.0, NAN])
+    def test_a_sign_alone_is_not(self, sign, isa):
+        half = np.full(5000, 0.5)
+        x = half.copy()
+        x[3000] = -np.copysign(sign, 1)
+        for loss, operands in ((fl.binary_cross_entropy, 2), (fl.gaussian_nll_loss, 3)):
+            for place in range(operands):
+                signed, plain = ([half] * place + [each] + [half] * (operands - place - 1) for each in (x, np.abs(x)))
+                assert_same(loss(*signed, reduction="none"), loss(*plain, reduction="none"))
 
     def test_variances(self, isa):
         x, var = np.zeros((3, 4)), np.ones(3)

@@ -1,19 +1,30 @@
 /* Losses of one prediction x with two outcomes: t is 0 or 1, or the probability of 1. */
 
-/* -(t log x + (1 - t) log(1 - x)) with the logarithms no less than -100, and slopes as torch keeps them finite. One of the
- * logarithms is of m = min(x, 1 - x), which is exact, the other of 1 - m. */
-FL_INLINE R(terms) R(binary_cross_entropy)(R(operands) o, const real *param) {
-    real x = o.a, t = o.b, not_x = 1 - x, not_t = 1 - t, least = R(min)(x, not_x);
-    real large = R(min)(100, R(minus_log_unit)(least)), small = R(log1p_half)(least);
-    real yes = x < REAL_C(0.5) ? large : small, no = x < REAL_C(0.5) ? small : large;
+/* -(t log x + (1 - t) log(1 - x)) with the logarithms no less than -100, and slopes as torch keeps them finite. 1 - x goes
+ * with what it lost, so that the logarithm does not vanish with a small x. `yes` and `no` are these logarithms, negative. */
+FL_INLINE real R(minus_log_at_most_100)(real x, real more) { return R(min)(100, R(minus_log_unit)(x, more)); }
+
+FL_INLINE R(terms) R(binary_cross_entropy_from)(real x, real t, real value, real inside) {
+    real not_x = 1 - x, not_t = 1 - t;
     real up = 1 / R(max)(REAL_C(1e-12), x), down = 1 / R(max)(REAL_C(1e-12), not_x);
+    real slope = (x - t) / R(max)(REAL_C(1e-12), not_x * x);
+    return (R(terms)){value, slope, 0, 0, R(fma)(t * up, up, not_t * down * down), inside};
+}
+
+FL_INLINE R(terms) R(binary_cross_entropy)(R(operands) o, const real *param) {
+    real x = o.a + 0 /* which makes -0 of it 0 */, t = o.b, not_x = 1 - x, not_t = 1 - t;
+    real yes = R(minus_log_at_most_100)(x, x - x), no = R(minus_log_at_most_100)(not_x, (1 - not_x) - x);
     (void)param;
-    return (R(terms)){R(fma)(t, yes, not_t * no),
-                      (x - t) / R(max)(REAL_C(1e-12), not_x * x),
-                      0,
-                      0,
-                      R(fma)(t * up, up, not_t * down * down),
-                      R(min)(R(min)(t, not_t), least)};
+    return R(binary_cross_entropy_from)(x, t, R(fma)(t, yes, not_t * no), R(min)(R(min)(t, not_t), R(min)(x, not_x)));
+}
+
+/* The same where t is 0 or 1, of one logarithm. It refuses -0 too, as x. */
+FL_INLINE R(terms) R(binary_cross_entropy_hard)(R(operands) o, const real *param) {
+    real x = o.a, t = o.b, not_x = 1 - x;
+    real chosen = t == 1 ? x : not_x, whole = t == 1 ? x : 1 - not_x;
+    bits_t odd = t == 1 ? 0 : (bits_t)0 - R(to_bits)(t), signs = R(to_bits)(x) | R(to_bits)(not_x) | R(to_bits)(t);
+    (void)param;
+    return R(binary_cross_entropy_from)(x, t, R(minus_log_at_most_100)(chosen, whole - x), R(from_bits)(signs | odd));
 }
 
 /* l = (1 - t) softplus(x) + t softplus(-x), where softplus(x) = max(x, 0) + log(1 + e^-|x|): with f = 1 - t for x >= 0 and

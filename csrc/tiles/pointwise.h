@@ -1,4 +1,5 @@
-/* One tile of a pointwise loss: block by block, operands in, kernel, outputs and sum out. */
+/* One tile of a pointwise loss: block by block, operands in, kernel, outputs and sum out. A kernel may have a shorter form
+ * for targets that are 0 or 1, with the same results there: it is tried first, until it refuses a block. */
 
 typedef R(terms) R(pointwise_kernel)(R(operands) o, const real *param);
 
@@ -45,6 +46,8 @@ FL_INLINE int R(pointwise_block)(R(pointwise_kernel) *kernel, int operands, int 
     const real *a = in[0], *b = in[1], *c = in[operands > 2 ? 2 : 0], *d = in[operands > 3 ? 3 : 0];
     real *value = made->value, *hess = made->hess;
     R(pointwise_made) out = *made; /* which nothing else points to */
+    for (int g = 0; g < grads; g++)
+        out.gone[g] = 0;
     real *grad_a = made->grad[0], *grad_b = made->grad[1], *grad_c = made->grad[2];
     FL_ALIGNED(64) bits_t sign[R(pointwise_step)] = {0}, any = 0;
     for (int64_t i = 0; i < n; i += R(pointwise_step)) {
@@ -80,13 +83,13 @@ FL_INLINE int R(pointwise_block)(R(pointwise_kernel) *kernel, int operands, int 
     return any >> (REAL_BITS - 1) != 0;
 }
 
-/* The first of n elements that the kernel refuses. */
-FL_INLINE int64_t R(first_refused)(R(pointwise_kernel) *kernel, int operands, const real *const *in, int64_t n,
-                                   const real *param) {
+/* The first of n elements, from number `at` on, that the kernel refuses; -1: none. */
+FL_INLINE int64_t R(first_refused)(R(pointwise_kernel) *kernel, int operands, const real *const *in, int64_t at,
+                                   int64_t n, const real *param) {
     for (int64_t i = 0; i < n; i++) {
         R(operands) o = {in[0][i], in[1][i], in[operands > 2 ? 2 : 0][i], in[operands > 3 ? 3 : 0][i]};
         if (kernel(o, param).inside < 0)
-            return i;
+            return at + i;
     }
     return -1;
 }
@@ -107,12 +110,14 @@ FL_NOINLINE const real *R(fill_step)(const real *x, int64_t n, real *buffer) {
 }
 
 FL_INLINE void R(pointwise_tile)(const fl_pointwise *job, int64_t first, int64_t count, fl_partial *partial,
-                                 R(pointwise_kernel) *kernel, int operands, int grads, int mode) {
+                                 R(pointwise_kernel) *kernel, R(pointwise_kernel) *hard, int operands, int grads,
+                                 int mode) {
     FL_ALIGNED(64)
     real buffer[FL_MAX_OPERANDS][FL_BLOCK], value[FL_BLOCK], grad[FL_MAX_GRADS][FL_BLOCK], hess[FL_BLOCK];
     FL_ALIGNED(64) double sums[R(sum_lanes)] = {0};
     R(pointwise_made) made = {value, hess, grad, {NULL}, {0}};
-    real param[FL_MAX_PARAMS], scale = (real)job->scale;
+    real param[FL_MAX_PARAMS], scale = (real)job->scale, factor = job->weighted ? 1 : scale;
+    int is_hard = hard != NULL;
     for (int i = 0; i < FL_MAX_PARAMS; i++)
         param[i] = (real)job->param[i];
     partial->bad = -1;
@@ -129,13 +134,12 @@ FL_INLINE void R(pointwise_tile)(const fl_pointwise *job, int64_t first, int64_t
                 in[k] = R(fill_step)(in[k], n, buffer[k]);
             whole += R(pointwise_step) - n % R(pointwise_step);
         }
-        for (int g = 0; mode == FL_MODE_GRAD && g < grads; g++) {
+        for (int g = 0; mode == FL_MODE_GRAD && g < grads; g++)
             made.to[g] = job->stream && !job->weighted ? R(direct_block)(&job->grad[g], at, n) : NULL;
-            made.gone[g] = 0;
-        }
-        if (R(pointwise_block)(kernel, operands, grads, mode, in, whole, param, job->weighted ? 1 : scale, &made) &&
+        is_hard = is_hard && !R(pointwise_block)(hard, operands, grads, mode, in, whole, param, factor, &made);
+        if (!is_hard && R(pointwise_block)(kernel, operands, grads, mode, in, whole, param, factor, &made) &&
             partial->bad < 0)
-            partial->bad = at + R(first_refused)(kernel, operands, in, n, param);
+            partial->bad = R(first_refused)(kernel, operands, in, at, n, param);
         if (job->weighted) {
             const real *weight = in[operands];
             if (mode != FL_MODE_HESS)
@@ -164,15 +168,18 @@ FL_INLINE void R(pointwise_tile)(const fl_pointwise *job, int64_t first, int64_t
     partial->sum = R(fold)(sums);
 }
 
-#define POINTWISE_MODE(name, operands, grads, mode)                                                                    \
+#define POINTWISE_MODE(name, hard, operands, grads, mode)                                                              \
     static void R(name##_tile_##mode)(const void *job, int64_t first, int64_t count, fl_partial *partial,              \
                                       void *scratch) {                                                                 \
         (void)scratch;                                                                                                 \
-        R(pointwise_tile)(job, first, count, partial, R(name), operands, grads, mode);                                 \
+        R(pointwise_tile)(job, first, count, partial, R(name), hard, operands, grads, mode);                           \
     }
-#define POINTWISE(name, operands, grads)                                                                               \
-    POINTWISE_MODE(name, operands, grads, FL_MODE_VALUE)                                                               \
-    POINTWISE_MODE(name, operands, grads, FL_MODE_GRAD)                                                                \
-    POINTWISE_MODE(name, operands, grads, FL_MODE_HESS)
+#define POINTWISE_MODES(name, hard, operands, grads)                                                                   \
+    POINTWISE_MODE(name, hard, operands, grads, FL_MODE_VALUE)                                                         \
+    POINTWISE_MODE(name, hard, operands, grads, FL_MODE_GRAD)                                                          \
+    POINTWISE_MODE(name, hard, operands, grads, FL_MODE_HESS)
+#define POINTWISE(name, operands, grads) POINTWISE_MODES(name, NULL, operands, grads)
+#define POINTWISE_HARD(name, operands, grads) POINTWISE_MODES(name, R(name##_hard), operands, grads)
 #include "losses.def"
 #undef POINTWISE_MODE
+#undef POINTWISE_MODES

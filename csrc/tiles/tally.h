@@ -1,111 +1,5 @@
-/* Sums without rounding, and counts, of numbers that are one per row. An item of the work is a segment of rows, and leaves
- * sums and counts of its own: the exact sum of any rows is that of their segments', in any order.
- *
- * A block of numbers is cut into multiples of a unit and what is left, from the top down, until nothing is: adding and
- * subtracting 1.5 * 2^52 units rounds to a multiple, and the multiples of a block add up in float64 without rounding.
- * (Demmel and Nguyen, Parallel Reproducible Summation, 2015.) What is found goes to a fixed-point number as wide as all of
- * float64. (Kulisch, Computer Arithmetic and Validity, 2008.) */
-
-#if REAL_BITS == 64
-enum {
-    TALLY_LANES = 16,
-    TALLY_BLOCK = 1024,
-    TALLY_BITS = 42,    /* of a multiple: TALLY_BLOCK of them have 52 */
-    TALLY_HIGHEST = 900 /* larger powers of 2 are added one by one, and so are subnormal numbers */
-};
-
-/* Multiples of 2^-1074, in digits of 32 bits that have not been carried over. */
-typedef struct {
-    int64_t digit[FL_SUM_DIGITS];
-} fl_fixed;
-
-FL_INLINE void fl_add_fixed(fl_fixed *to, double x) {
-    const uint64_t bits = r64_to_bits(x), low32 = 0xffffffff;
-    const int power = (int)(bits >> 52 & 2047), shift = power ? power - 1 : 0;
-    const uint64_t mantissa = (bits & (((uint64_t)1 << 52) - 1)) | (uint64_t)(power != 0) << 52;
-    const uint64_t low = (mantissa & low32) << (shift & 31), high = mantissa >> 32 << (shift & 31);
-    const int64_t sign = bits >> 63 ? -1 : 1;
-    int64_t *digit = to->digit + (shift >> 5);
-    digit[0] += sign * (int64_t)(low & low32);
-    digit[1] += sign * (int64_t)((low >> 32) + (high & low32));
-    digit[2] += sign * (int64_t)(high >> 32);
-}
-
-FL_INLINE void fl_carry_fixed(const fl_fixed *from, fl_sum *to) {
-    int64_t carry = 0;
-    for (int i = 0; i < FL_SUM_DIGITS; i++) {
-        const int64_t digit = from->digit[i] + carry;
-        to->digit[i] = (uint32_t)(digit & 0xffffffff);
-        carry = digit >> 32;
-    }
-}
-
-/* A block on its way, and the largest of its numbers, in lanes. */
-typedef struct {
-    FL_ALIGNED(64) double rest[TALLY_BLOCK];
-    FL_ALIGNED(64) double tops[TALLY_LANES];
-} fl_tally_block;
-
-/* Takes the multiples of a unit off, `magic` being 1.5 * 2^52 of it; the answer is their sum. */
-FL_INLINE double fl_cut(fl_tally_block *b, int n, double magic) {
-    FL_ALIGNED(64) double sums[TALLY_LANES] = {0}, tops[TALLY_LANES] = {0};
-    double sum = 0;
-    for (double *rest = b->rest; rest < b->rest + n; rest += TALLY_LANES) {
-        FL_SIMD
-        for (int l = 0; l < TALLY_LANES; l++) {
-            const double x = rest[l], multiple = (x + magic) - magic, left = x - multiple;
-            rest[l] = left;
-            sums[l] += multiple;
-            tops[l] = r64_max(r64_abs(left), tops[l]);
-        }
-    }
-    for (int l = 0; l < TALLY_LANES; l++)
-        sum += sums[l], b->tops[l] = tops[l];
-    return sum;
-}
-
-/* Adds up n numbers, a multiple of TALLY_LANES. */
-FL_NOINLINE void fl_add_block(fl_fixed *to, fl_tally_block *b, int n) {
-    for (;;) {
-        double top = 0;
-        int power;
-        for (int l = 0; l < TALLY_LANES; l++)
-            top = r64_max(b->tops[l], top);
-        if (top == 0)
-            return;
-        power = (int)(r64_to_bits(top) >> 52) - 1022;  /* top < 2^power */
-        if (power > TALLY_HIGHEST || power == -1022) { /* subnormal */
-            for (int i = 0; i < n; i++)
-                fl_add_fixed(to, b->rest[i]);
-            return;
-        }
-        power += 52 - TALLY_BITS; /* of 2^52 units */
-        fl_add_fixed(to, fl_cut(b, n, r64_from_bits((uint64_t)(power + 1023) << 52 | (uint64_t)1 << 51)));
-    }
-}
-
-/* Counts the numbers that are not finite, and puts 0 in their place. */
-FL_NOINLINE void fl_take_odd(fl_sum *to, fl_tally_block *b, int n) {
-    for (int l = 0; l < TALLY_LANES; l++)
-        b->tops[l] = 0;
-    for (int i = 0; i < n; i++) {
-        const double x = b->rest[i], size = r64_abs(x);
-        to->nan += x != x, to->inf += x == INFINITY, to->minus_inf += x == -INFINITY;
-        if (size < INFINITY)
-            b->tops[0] = r64_max(size, b->tops[0]);
-        else
-            b->rest[i] = 0;
-    }
-}
-
-FL_INLINE void fl_count_within(const int64_t *rank, int64_t n, int64_t bound, int64_t *to) {
-    int64_t found = 0;
-    FL_SIMD_REDUCE(+, found)
-    for (int64_t i = 0; i < n; i++)
-        found += rank[i] < bound;
-    *to = found;
-}
-#endif
+/* Sums without rounding (exact.h), and counts, of numbers that are one per row. An item of the work is a segment of rows, and
+ * leaves sums and counts of its own: the exact sum of any rows is that of their segments', in any order. */
 
 FL_INLINE void R(sum_segment)(const real *x, int64_t count, fl_sum *to) {
     fl_tally_block block;
@@ -142,6 +36,14 @@ FL_INLINE void R(sum_segment)(const real *x, int64_t count, fl_sum *to) {
     fl_carry_fixed(&wide, to);
 }
 
+FL_INLINE void R(count_within)(const int64_t *rank, int64_t n, int64_t bound, int64_t *to) {
+    int64_t found = 0;
+    FL_SIMD_REDUCE(+, found)
+    for (int64_t i = 0; i < n; i++)
+        found += rank[i] < bound;
+    *to = found;
+}
+
 static void R(tally_tile)(const void *opaque, int64_t first, int64_t count, fl_partial *partial, void *scratch) {
     const fl_tally *job = (const fl_tally *)opaque;
     for (int64_t s = first; s < first + count; s++) {
@@ -149,7 +51,7 @@ static void R(tally_tile)(const void *opaque, int64_t first, int64_t count, fl_p
         for (int a = 0; a < job->arrays; a++)
             R(sum_segment)((const real *)job->value[a] + from, rows, job->sum + s * job->arrays + a);
         for (int b = 0; b < job->bounds; b++)
-            fl_count_within(job->rank + from, rows, job->bound[b], job->within + s * job->bounds + b);
+            R(count_within)(job->rank + from, rows, job->bound[b], job->within + s * job->bounds + b);
     }
     (void)scratch, (void)partial;
 }

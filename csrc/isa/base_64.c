@@ -3,4 +3,5 @@
 #else
 #define FL_ISA base
 #endif
+#define FL_BITS 64
 #include "../isa.h"

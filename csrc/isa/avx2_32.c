@@ -1,2 +1,3 @@
 #define FL_ISA avx2
+#define FL_BITS 32
 #include "../isa.h"
