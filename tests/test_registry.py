@@ -26,7 +26,7 @@ def test_every_loss_has_a_reference_and_cases():
 
 @pytest.mark.skipif(not KERNELS.exists(), reason="needs the C sources")
 def test_kernels_and_losses_agree():
-    # A loss may need several kernels, named after it; one of them may serve several losses. And fastloss.sklearn has one.
+    # A loss may need several kernels, named after it; one may serve several losses, and one is of fastloss.sklearn.
     listed = re.findall(r"^[A-Z_]+\((\w+)", KERNELS.read_text(), re.MULTILINE)
     assert [name for name in listed if not name.startswith(tuple(LOSSES))] == ["total_probability"]
 
