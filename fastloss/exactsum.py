@@ -24,7 +24,7 @@ _SUM = re.compile(r"(-?)0x([1-9a-f][0-9a-f]*)p([+-]?[0-9]{1,5})|0")
 _HIGHEST = 4096
 """Bits of a sum in a state: a float64 and as many of them as there may ever be."""
 _DIGITS = 4 * _core.SUM_DIGITS
-_PIECE = 1 << 14
+_PIECE = 1 << 18
 _MOST = 1 << 26
 """Elements of a piece: its digits have room for more."""
 _NO_BOUNDS = np.empty(0, np.int64)

@@ -135,9 +135,13 @@ FL_INLINE int64_t R(count_ties)(const real *x, int64_t n, real value) {
 FL_INLINE real R(scan_block)(R(scan) *s, const R(strip) *b, real top, real picked, int64_t earlier, int needs, int keep,
                              real *kept) {
     FL_ALIGNED(64) real tops[LANES];
-    R(lane_sums) sums = {{0}, {0}, {0}, {0}, {0}};
+    R(lane_sums) sums; /* cleared one by one: gcc clears a struct by a string instruction, slow to start */
+    FL_SIMD
     for (int l = 0; l < LANES; l++)
-        tops[l] = -REAL_INF;
+        tops[l] = -REAL_INF, sums.sums[l] = 0, sums.counts[l] = 0;
+    FL_SIMD
+    for (int l = 0; l < LANES; l++)
+        sums.tilts[l] = sums.squares[l] = 0, sums.above[l] = 0;
     const real level = earlier == b->n ? R(level_below)(picked) : picked;
     if (top > s->max)
         R(raise)(s, top, needs);

@@ -58,13 +58,6 @@ class Evaluation:
         Report ``brier``, the Brier score: over all classes from 0 to 2, of binary labels from 0 to 1.
     quantiles : float or tuple of float
         Report ``error_q{p}`` for each p, a quantile of the absolute error to 0.5 % of its size. Of regression alone.
-    calibration : int
-        Report ``ece``, ``mce`` and ``calibration``: the expected and the largest calibration error over so many bins of
-        the confidence, and the bins.
-    brier : bool
-        Report ``brier``, the mean Brier score.
-    quantiles : float or tuple of float
-        Report ``error_q{q}``, these quantiles of the absolute error, each within 0.5 %; of regression.
     worst : int
         Report ``worst``, so many rows with the largest losses, each with its position.
     groups : bool

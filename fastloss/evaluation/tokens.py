@@ -25,7 +25,7 @@ from .worst import Worst
 
 __all__ = ["TASK", "Tokens"]
 
-_BLOCK_ROWS = 1 << 16
+_BLOCK_ROWS = 1 << 18
 _BLOCK_ELEMENTS = 1 << 18
 _FIELDS = ("loss", "entropy", "confidence", "brier")
 """What the kernels tell of each row beside the rank, in their order; Brier scores only one of them."""
