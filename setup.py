@@ -1,8 +1,8 @@
 """Builds the extension fastloss._core; all that can be declared stands in pyproject.toml.
 
-The kernels are one C source, compiled for each instruction set, with flags of its own, and compute type. Setuptools knows no
-flags per file, so `BuildCore` compiles the objects itself, each only when something it is made from has
-changed, and leaves the linking to setuptools.
+The kernels are one C source, compiled for each instruction set, with flags of its own, and compute type.
+Setuptools knows no flags per file, so `BuildCore` compiles the objects itself, each only when something it is
+made from has changed, and leaves the linking to setuptools.
 
 Read from the environment:
     FASTLOSS_OPENMP=1    a compiler without OpenMP is an error (by default: a warning and a serial build)
