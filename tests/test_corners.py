@@ -60,6 +60,20 @@ def test_same_bits_whatever_the_layout(classes: int, dtype: type, isa: str) -> N
 
 
 @every_isa
+@pytest.mark.parametrize("classes", [2, 65, 1500])
+@pytest.mark.parametrize("name", ROW_LOSSES)
+def test_logits_far_from_zero(name: str, classes: int, isa: str) -> None:
+    # Numbers next to one another are 64 apart, and n ln 2 is no longer exact.
+    x = np.full((3, classes), 1e9, np.float32)
+    x[0, 1:] -= 128
+    x[1, ::2] -= 64 * np.arange((classes + 1) // 2, dtype=np.float32)
+    x[2, 0] = -1e9
+    function = getattr(fl, name)
+    assert_ulp(function(x), function.reference(x))
+    assert_ulp(function.value_and_grad(x)[1], function.reference.value_and_grad(x)[1], scale=1.0)
+
+
+@every_isa
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("first", [0, 2000])
 def test_a_row_with_infinity_has_no_softmax(first: int, dtype: type, isa: str) -> None:
