@@ -73,7 +73,7 @@ FL_INLINE R(focal) R(focal_of)(R(operands) o, const real *param) {
     y.w.low += R(fma)(y.near, toward * y.e.low, low * y.mixed);
     y.near += low;
     y.rest = R(fma)(y.e.low, y.near, R(log1p_unit_rest)(e));
-    y.cross = R(times)(y.away, y.size) + (e + y.rest);
+    y.cross = y.away == 0 ? e + y.rest : R(fma)(y.away, y.size, e + y.rest);
     y.slope = sure ? y.w.high + y.w.low : y.near * R(fma)(toward, e, -y.away);
     y.slope = x < 0 ? y.slope : -y.slope;
     y.curve = y.near * (y.near * e);
@@ -89,7 +89,7 @@ FL_INLINE R(terms) R(focal_terms)(R(focal) focal, real power, real gamma) {
     real rate = gamma * focal.rate, cross = R(min)(REAL_C(1e30), focal.cross);
     real slope = R(fma)(rate, cross, focal.slope), hess = R(fma)(2 * rate, focal.slope, focal.curve);
     hess = R(fma)(rate * cross, R(fma)(gamma - 1, focal.rate, focal.bend), hess);
-    return (R(terms)){R(times)(weight.high, focal.cross) + weight.low * cross,
+    return (R(terms)){R(fma)(weight.low, cross, R(times)(weight.high, focal.cross)),
                       R(fma)(weight.high, slope, weight.low * slope),
                       0,
                       0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,9 @@ def columns(given: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Array
     shape : tuple of int
         Of the rows.
     """
-    size = int(np.prod(shape, dtype=np.int64))
+    if all(value is None for value in given.values()):
+        return {}
+    size = math.prod(shape)
     made = {name: _keys(given[name], name, shape, size) for name in _KEYS if given[name] is not None}
     if given["bytes"] is not None:
         found = given["bytes"] if is_whole(given["bytes"]) else _whole(given["bytes"], "bytes", shape)

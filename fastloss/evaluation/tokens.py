@@ -154,7 +154,9 @@ class Reader(Rowwise):
     def _rows(self) -> tuple[Array, Array]:
         """The logits with their classes last, and the labels; as rows without further axes where they lie so."""
         assert self.label is not None
-        logits = np.moveaxis(self.input, self.axis, -1)
+        logits = self.input
+        if self.axis < logits.ndim - 1:
+            logits = np.moveaxis(logits, self.axis, -1)
         if logits.ndim == 1 or logits.flags.c_contiguous:
             return logits.reshape(-1, self.classes), self.label.reshape(-1)
         return logits, self.label
