@@ -24,7 +24,8 @@ _SUM = re.compile(r"(-?)0x([1-9a-f][0-9a-f]*)p([+-]?[0-9]{1,5})|0")
 _HIGHEST = 4096
 """Bits of a sum in a state: a float64 and as many of them as there may ever be."""
 _DIGITS = 4 * _core.SUM_DIGITS
-_PIECE = 1 << 18
+PIECE = 1 << 16
+"""Elements of a piece at the least: to wake another thread for fewer takes longer than to add them up."""
 _MOST = 1 << 26
 """Elements of a piece: its digits have room for more."""
 _NO_BOUNDS = np.empty(0, np.int64)
@@ -118,7 +119,7 @@ class ExactSum:
 
 def pieces(count: int) -> Array:
     """Where segments begin that threads may share, and the end: of values that have one sum, in whichever pieces."""
-    shares = max(1, min(get_num_threads(), count // _PIECE), count // _MOST)
+    shares = max(1, min(get_num_threads(), count // PIECE), count // _MOST)
     return np.array([count * i // shares for i in range(shares + 1)], np.int64)
 
 

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fastloss as fl
+from fastloss.evaluation.tokens import BLOCK_ROWS
 
 tasks = pytest.mark.parametrize("task", TASKS)
 few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -56,7 +57,7 @@ def test_neither_batches_nor_shards_nor_their_order_show(task, data):
 @pytest.mark.parametrize("threads", [1, 3])
 def test_the_number_of_threads_does_not_show(task, threads):
     rng = np.random.default_rng(0)
-    size = 200_000
+    size = BLOCK_ROWS + 40_000  # more than a block of every task
     logits = rng.standard_normal((size, 5) if task == "tokens" else size).astype(np.float32)
     labels = logits + 1 if task == "regression" else rng.integers(-1, 2, size)
     extras = {"groups": rng.integers(0, 3, size)}

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 import fastloss as fl
 from fastloss.evaluation.moments import Moments
-from fastloss.exactsum import UNIT, ExactSum, pieces, tally
+from fastloss.exactsum import PIECE, UNIT, ExactSum, pieces, tally
 
 REALS = [np.float32, np.float64]
 
@@ -108,11 +108,12 @@ def test_segments_are_summed_and_counted_apart(data):
 @pytest.mark.parametrize("threads", [1, 4])
 def test_pieces_cover_everything_once(threads):
     with fl.num_threads(threads):
-        for size in (0, 1, 1 << 14, 100_000):
+        for size in (0, 1, PIECE, 5 * PIECE + 1):
             assert pieces(size)[0] == 0
             assert pieces(size)[-1] == size
             assert (np.diff(pieces(size)) >= 0).all()
-        values = np.random.default_rng(0).standard_normal(100_000)
+        assert len(pieces(5 * PIECE + 1)) == threads + 1
+        values = np.random.default_rng(0).standard_normal(5 * PIECE + 1)
         assert summed(values).total == summed(values[::-1]).total
         assert summed(values).mean(1) == math.fsum(values)
 

@@ -1,7 +1,7 @@
 /* Losses of one prediction x with two outcomes: t is 0 or 1, or the probability of 1. */
 
 /* -(t log x + (1 - t) log(1 - x)) with the logarithms no less than -100, and slopes as torch keeps them finite. 1 - x goes
- * with what it lost, so that the logarithm does not vanish with a small x. `yes` and `no` are these logarithms, negative. */
+ * with what it lost, so that the logarithm does not vanish with a small x. `yes` and `no` are minus these. */
 FL_INLINE real R(minus_log_at_most_100)(real x, real more) { return R(min)(100, R(minus_log_unit)(x, more)); }
 
 FL_INLINE R(terms) R(binary_cross_entropy_from)(real x, real t, real value, real inside) {

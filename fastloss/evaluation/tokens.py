@@ -25,7 +25,8 @@ from .worst import Worst
 
 __all__ = ["TASK", "Tokens"]
 
-_BLOCK_ROWS = 1 << 18
+BLOCK_ROWS = 1 << 18
+"""Rows of a block at the least: few enough for the cache, and so many that threads are woken seldom."""
 _BLOCK_ELEMENTS = 1 << 18
 _FIELDS = ("loss", "entropy", "confidence", "brier")
 """What the kernels tell of each row beside the rank, in their order; Brier scores only one of them."""
@@ -130,7 +131,7 @@ class Reader(Rowwise):
         whole = self.input, self.label, self.axis
         logits, labels = self._rows()
         each = math.prod(labels.shape[1:])
-        most = max(_BLOCK_ROWS, get_num_threads() * _BLOCK_ELEMENTS // self.classes)
+        most = max(BLOCK_ROWS, get_num_threads() * _BLOCK_ELEMENTS // self.classes)
         step = max(1, most // max(1, each))
         room = min(step, len(labels)) * each
         real = np.float64 if self.double else np.float32
