@@ -32,6 +32,16 @@
 #include <immintrin.h>
 #endif
 
+/* Of a row that is gone through once, while `bytes` from `here` on are used: asks for as much of what comes later, into both
+ * caches. The L1 cache can wait for too few lines at a time to cover memory's latency, and a kernel that finds its next
+ * line in the L2 cache only waits for that: either request alone leaves memory idle for a fifth of the time. */
+FL_INLINE void fl_look_ahead(const void *here, int64_t bytes) {
+    for (int64_t line = 0; line < bytes; line += 64) {
+        FL_PREFETCH((const char *)here + FL_AHEAD + line);
+        FL_PREFETCH_NEAR((const char *)here + FL_AHEAD_NEAR + line);
+    }
+}
+
 /* Whether an addition that happens in some lanes only costs no more than one in all. */
 #if defined(__AVX512F__)
 #define FL_HAS_MASKS 1

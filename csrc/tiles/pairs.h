@@ -107,10 +107,8 @@ FL_INLINE void R(exp_pairs)(R(pair_lanes) *sums, const real *x, const real *t, i
         const int64_t end = fl_min(j + R(run), n);
         for (int64_t i = j; i < end; i += LANES) {
             if (ahead) {
-                FL_PREFETCH((const char *)(next_x + i) + FL_AHEAD);
-                FL_PREFETCH((const char *)(next_x + i) + FL_AHEAD + 64);
-                FL_PREFETCH((const char *)(next_t + i) + FL_AHEAD);
-                FL_PREFETCH((const char *)(next_t + i) + FL_AHEAD + 64);
+                fl_look_ahead(next_x + i, LANES * (int)sizeof(real));
+                fl_look_ahead(next_t + i, LANES * (int)sizeof(real));
                 FL_SIMD
                 for (int l = 0; l < LANES; l++) {
                     sums->top_x[l] = R(max)(next_x[i + l], sums->top_x[l]);

@@ -36,6 +36,7 @@ FL_INLINE void R(raise)(R(scan) *s, real max, int needs) {
 
 FL_INLINE void R(max_lanes)(real *lanes, const real *x, int64_t n) {
     for (int64_t i = 0; i < n; i += LANES) {
+        fl_look_ahead(x + i, LANES * (int)sizeof(real));
         FL_SIMD
         for (int l = 0; l < LANES; l++)
             lanes[l] = R(max)(x[i + l], lanes[l]);
@@ -51,19 +52,18 @@ FL_INLINE R(unit) R(unbased)(R(unit) unit) {
 /* Sums over a block, in lanes. */
 typedef struct {
     FL_ALIGNED(64) real sums[LANES], tilts[LANES], squares[LANES];
-    FL_ALIGNED(64) bits_t counts[LANES], above[LANES];
+    FL_ALIGNED(64) bits_t others[LANES], above[LANES];
 } R(lane_sums);
 
 /* Adds up e, e^2 and (m - x) e, as needed, of n elements (a multiple of LANES), and counts those above `level`. With
- * `exclude` those equal to `max` are counted instead: by masks, for a branch on them would be threaded through exp and leave
- * no loop to vectorise. With `ahead` the maximum of n elements from `next` on is taken along, so that they come from memory
- * while these are computed. */
+ * `exclude` those equal to `max` are left out, and the others counted: by masks, for a branch on them would be threaded
+ * through exp and leave no loop to vectorise. With `ahead` the maximum of n elements from `next` on is taken along, so that
+ * they come from memory while these are computed. */
 FL_INLINE void R(exp_lanes)(R(lane_sums) *to, const real *x, int64_t n, R(unit) unit, real max, real level, int needs,
                             int exclude, int ahead, const real *next, real *tops, int keep, real *kept) {
     for (int64_t i = 0; i < n; i += LANES) {
         if (ahead) {
-            FL_PREFETCH((const char *)(next + i) + FL_AHEAD);
-            FL_PREFETCH((const char *)(next + i) + FL_AHEAD + 64);
+            fl_look_ahead(next + i, LANES * (int)sizeof(real));
             FL_SIMD
             for (int l = 0; l < LANES; l++)
                 tops[l] = R(max)(next[i + l], tops[l]);
@@ -74,9 +74,9 @@ FL_INLINE void R(exp_lanes)(R(lane_sums) *to, const real *x, int64_t n, R(unit) 
             if (keep)
                 kept[i + l] = e;
             if (exclude) {
-                bits_t same = (bits_t)0 - (bits_t)(x[i + l] == max);
-                e = R(from_bits)(R(to_bits)(e) & ~same);
-                to->counts[l] -= same;
+                bits_t other = (bits_t)0 - (bits_t)(x[i + l] != max);
+                e = R(from_bits)(R(to_bits)(e) & other);
+                to->others[l] = x[i + l] != max ? to->others[l] + 1 : to->others[l];
             }
             to->sums[l] += e;
             if (needs & NEEDS_RANK)
@@ -90,27 +90,30 @@ FL_INLINE void R(exp_lanes)(R(lane_sums) *to, const real *x, int64_t n, R(unit) 
 }
 
 /* A block on its way through the scan: n elements in memory, of which `tail` holds those behind the last whole LANES, padded
- * with -inf; and where there is a next block of the same length, its elements. */
+ * with -inf; and the elements of the block after it, of this row or the next, or NULL. */
 typedef struct {
     const real *x, *next;
-    int64_t n, body;
+    int64_t n, body, next_n;
     real tail[LANES];
 } R(strip);
 
 FL_INLINE void R(exp_strip)(R(lane_sums) *to, const R(strip) *b, R(unit) unit, real max, real level, int needs,
                             int exclude, real *tops, int keep, real *kept) {
-    const int64_t n = b->body;
-    if (b->next && unit.base == 0) /* as almost always: then there is nothing to subtract */
-        R(exp_lanes)(to, b->x, n, R(unbased)(unit), max, level, needs, exclude, 1, b->next, tops, keep, kept);
-    else if (b->next)
-        R(exp_lanes)(to, b->x, n, unit, max, level, needs, exclude, 1, b->next, tops, keep, kept);
-    else
-        R(exp_lanes)(to, b->x, n, unit, max, level, needs, exclude, 0, NULL, tops, keep, kept);
-    if (n < b->n) {
-        R(exp_lanes)(to, b->tail, LANES, unit, max, level, needs, exclude, 0, NULL, tops, keep, kept + n);
-        for (int64_t l = 0; b->next && l < b->n - n; l++)
-            tops[l] = R(max)(b->next[n + l], tops[l]);
-    }
+    const int64_t next_body = b->next_n - b->next_n % LANES, both = fl_min(b->body, next_body);
+    if (both > 0 && unit.base == 0) /* as almost always: then there is nothing to subtract */
+        R(exp_lanes)(to, b->x, both, R(unbased)(unit), max, level, needs, exclude, 1, b->next, tops, keep, kept);
+    else if (both > 0)
+        R(exp_lanes)(to, b->x, both, unit, max, level, needs, exclude, 1, b->next, tops, keep, kept);
+    if (both < b->body)
+        R(exp_lanes)(to, b->x + both, b->body - both, unit, max, level, needs, exclude, 0, NULL, tops, keep,
+                     keep ? kept + both : NULL);
+    if (b->body < b->n)
+        R(exp_lanes)(to, b->tail, LANES, unit, max, level, needs, exclude, 0, NULL, tops, keep,
+                     keep ? kept + b->body : NULL);
+    if (both < next_body)
+        R(max_lanes)(tops, b->next + both, next_body - both);
+    for (int64_t l = 0; l < b->next_n - next_body; l++)
+        tops[l] = R(max)(b->next[next_body + l], tops[l]);
 }
 
 /* Of classes with the target's logit those before it come first. Where all of a block come before it, what is above a
@@ -138,7 +141,7 @@ FL_INLINE real R(scan_block)(R(scan) *s, const R(strip) *b, real top, real picke
     R(lane_sums) sums; /* cleared one by one: gcc clears a struct by a string instruction, slow to start */
     FL_SIMD
     for (int l = 0; l < LANES; l++)
-        tops[l] = -REAL_INF, sums.sums[l] = 0, sums.counts[l] = 0;
+        tops[l] = -REAL_INF, sums.sums[l] = 0, sums.others[l] = 0;
     FL_SIMD
     for (int l = 0; l < LANES; l++)
         sums.tilts[l] = sums.squares[l] = 0, sums.above[l] = 0;
@@ -148,7 +151,7 @@ FL_INLINE real R(scan_block)(R(scan) *s, const R(strip) *b, real top, real picke
     if (top == s->max) {
         R(exp_strip)(&sums, b, s->unit, s->max, level, needs, 1, tops, keep, kept);
         if (top > -REAL_INF)
-            s->count += R(fold_counts)(sums.counts);
+            s->count += (double)((b->n + LANES - 1) / LANES * LANES) - R(fold_counts)(sums.others);
     } else {
         R(exp_strip)(&sums, b, s->unit, s->max, level, needs, 0, tops, keep, kept);
     }
@@ -170,8 +173,8 @@ FL_INLINE real R(strip_max)(const R(strip) *b) {
     for (int l = 0; l < LANES; l++)
         tops[l] = -REAL_INF;
     R(max_lanes)(tops, b->x, b->body);
-    if (b->body < b->n)
-        R(max_lanes)(tops, b->tail, LANES);
+    for (int l = 0; b->body < b->n && l < LANES; l++)
+        tops[l] = R(max)(b->tail[l], tops[l]);
     return R(fold_max)(tops);
 }
 
@@ -201,7 +204,7 @@ typedef struct {
     real top;
 } R(foresight);
 
-/* Goes on from s. `next_row` follows this one, or is NULL; it is looked at ahead if it is as short as one block. */
+/* Goes on from s. `next_row` follows this one, or is NULL. */
 FL_INLINE R(scan) R(scan_classes)(const fl_rowwise *job, R(scan) s, const char *row, const char *next_row,
                                   R(foresight) *ahead, real picked, int64_t label, int needs, int keep, real *kept) {
     FL_ALIGNED(64) real buffer[FL_BLOCK];
@@ -212,11 +215,12 @@ FL_INLINE R(scan) R(scan_classes)(const fl_rowwise *job, R(scan) s, const char *
         const real before = s.max;
         b.n = fl_min(job->classes - j, FL_BLOCK), b.body = b.n - b.n % LANES;
         b.x = R(classes)(&job->input, row, j, b.n, softcap, buffer);
-        b.next = NULL;
-        if (b.x != buffer && job->classes - j >= 2 * FL_BLOCK)
-            b.next = b.x + FL_BLOCK;
-        else if (b.x != buffer && next_row && job->classes <= FL_BLOCK)
-            b.next = R(classes)(&job->input, next_row, 0, b.n, softcap, buffer);
+        b.next = NULL, b.next_n = 0;
+        if (b.x != buffer && job->classes - j > FL_BLOCK)
+            b.next = b.x + FL_BLOCK, b.next_n = fl_min(job->classes - j - FL_BLOCK, FL_BLOCK);
+        else if (b.x != buffer && next_row)
+            b.next_n = fl_min(job->classes, FL_BLOCK),
+            b.next = R(classes)(&job->input, next_row, 0, b.next_n, softcap, buffer);
         if (b.body < b.n)
             for (int l = 0; l < LANES; l++)
                 b.tail[l] = l < b.n - b.body ? b.x[b.body + l] : -REAL_INF;
@@ -277,31 +281,61 @@ FL_INLINE void R(dot_block)(double *dots, double *masses, const real *x, const r
     }
 }
 
-/* Derivatives of a block's classes; with `from_kept` x is e already. */
-FL_INLINE void R(class_block)(real *to, const real *x, const real *y, const real *w, int weighted, int from_kept,
-                              int64_t n, real shift, R(unit) unit, const R(row_params) *p, const R(coefficients) *k,
-                              R(rowwise_class) *of_class) {
+/* Where a block's derivatives go: an array of FL_BLOCK + 1, in which the target's class, if it is one of the block's, has its
+ * own; and past the cache to `past`, or NULL: step by step, so that there is something to compute while memory is written. */
+typedef struct {
+    real *to;
+    char *past;
+    int64_t label;
+    real at_target;
+} R(derived);
+
+/* Derivatives of a block's classes; with `from_kept` x is e already. A last step that is not whole begins earlier. What is
+ * written past the cache is two steps behind: it has left the store buffer by then, out of which a line across two stores
+ * cannot be read. */
+FL_INLINE void R(class_block)(const R(derived) *out, const real *x, const real *y, const real *w, int weighted,
+                              int from_kept, int64_t n, real shift, R(unit) unit, const R(row_params) *p,
+                              const R(coefficients) *k, R(rowwise_class) *of_class) {
+    enum { step = R(pointwise_step) };
+    FL_ALIGNED(64) real few[3][step];
     const R(coefficients) coefficients = *k;
     const R(row_params) params = *p;
-    FL_SIMD
-    for (int64_t i = 0; i < n; i++) {
-        R(class_of) c = {x[i], x[i] - shift, 0, y[i], weighted ? w[i] : 1};
-        c.e = from_kept ? x[i] : R(exp_in)(unit, x[i]);
-        to[i] = of_class(c, &params, &coefficients);
+    const R(derived) d = *out;
+    const int64_t end = n < step ? step : n;
+    size_t gone = 0;
+    if (n < step) {
+        y = y == x ? few[0] : R(fill_step)(y, n, few[1]);
+        w = weighted ? R(fill_step)(w, n, few[2]) : w;
+        x = R(fill_step)(x, n, few[0]);
     }
+    for (int64_t next = 0; next < end; next += step) {
+        const int64_t i = fl_min(next, end - step);
+        if (d.past && next >= step)
+            gone = fl_stream_lines(d.past, (const char *)d.to, gone, (size_t)(next - step) * sizeof(real));
+        FL_SIMD
+        for (int l = 0; l < step; l++) {
+            R(class_of) c = {x[i + l], x[i + l] - shift, 0, y[i + l], weighted ? w[i + l] : 1};
+            c.e = from_kept ? c.x : R(exp_in)(unit, c.x);
+            d.to[i + l] = of_class(c, &params, &coefficients);
+        }
+        /* By a place that nobody reads, for there would be a branch to guess wrong. */
+        d.to[(uint64_t)(d.label - i) < (uint64_t)step ? d.label : FL_BLOCK] = d.at_target;
+    }
+    if (d.past)
+        fl_stream(d.past + gone, (const char *)d.to + gone, (size_t)n * sizeof(real) - gone);
 }
 
-FL_INLINE void R(class_blocks)(real *to, const real *x, const real *y, const real *w, int from_kept, int64_t n,
-                               real shift, R(unit) unit, const R(row_params) *p, const R(coefficients) *k,
+FL_INLINE void R(class_blocks)(const R(derived) *out, const real *x, const real *y, const real *w, int from_kept,
+                               int64_t n, real shift, R(unit) unit, const R(row_params) *p, const R(coefficients) *k,
                                R(rowwise_class) *of_class) {
     if (w && from_kept)
-        R(class_block)(to, x, y, w, 1, 1, n, shift, unit, p, k, of_class);
+        R(class_block)(out, x, y, w, 1, 1, n, shift, unit, p, k, of_class);
     else if (w)
-        R(class_block)(to, x, y, w, 1, 0, n, shift, unit, p, k, of_class);
+        R(class_block)(out, x, y, w, 1, 0, n, shift, unit, p, k, of_class);
     else if (from_kept)
-        R(class_block)(to, x, y, x, 0, 1, n, shift, unit, p, k, of_class);
+        R(class_block)(out, x, y, x, 0, 1, n, shift, unit, p, k, of_class);
     else
-        R(class_block)(to, x, y, x, 0, 0, n, shift, unit, p, k, of_class);
+        R(class_block)(out, x, y, x, 0, 0, n, shift, unit, p, k, of_class);
 }
 
 /* The class weights of a job, from its first class on, or NULL. */
@@ -334,12 +368,14 @@ FL_INLINE R(own_sums) R(dot_row)(const fl_rowwise *job, const char *row, const c
 FL_INLINE void R(put_row)(const fl_rowwise *job, const char *row, const char *dense, int64_t at, int64_t label,
                           R(unit) unit, real shift, real *kept, const R(row_params) *p, const R(coefficients) *k,
                           R(rowwise_kernel) kernel) {
-    FL_ALIGNED(64) real x_buffer[FL_BLOCK], dense_buffer[FL_BLOCK], grad[FL_BLOCK], hess[FL_BLOCK];
+    FL_ALIGNED(64) real x_buffer[FL_BLOCK], dense_buffer[FL_BLOCK], grad[FL_BLOCK + 1], hess[FL_BLOCK + 1];
     const real *class_weight = R(weights_of)(job);
     const R(unit) *units = kept ? R(units_of)(job, kept) : NULL;
     int wants_hess = job->hess.rows.data != NULL;
     char *grad_row = fl_locate(&job->grad.rows, at).at;
     char *hess_row = wants_hess ? fl_locate(&job->hess.rows, at).at : NULL;
+    const int streams = job->stream && job->softcap == 0 &&
+                        R(is_direct)(job->grad.rows.dtype, grad_row, job->grad.class_stride, job->grad.rows.swapped);
     for (int64_t j = 0; j < job->classes; j += FL_BLOCK) {
         int64_t n = fl_min(job->classes - j, FL_BLOCK);
         /* What was kept counts if no larger maximum changed the unit since: then it is what would be formed anew. */
@@ -348,17 +384,17 @@ FL_INLINE void R(put_row)(const fl_rowwise *job, const char *row, const char *de
         const real *x = keeps ? kept + j : R(classes)(&job->input, row, j, n, (real)job->softcap, x_buffer);
         const real *y = dense ? R(classes)(&job->dense, dense, j, n, 0, dense_buffer) : x;
         const real *w = class_weight ? class_weight + j : NULL;
-        R(class_blocks)(grad, x, y, w, keeps, n, shift, unit, p, k, kernel.grad);
-        if (label >= j && label < j + n)
-            grad[label - j] = k->at_target;
+        char *past = grad_row + j * job->grad.class_stride;
+        const R(derived) slopes = {grad, streams ? past : NULL, label - j, k->at_target}, curves = {hess, NULL, -1, 0};
+        R(class_blocks)(&slopes, x, y, w, keeps, n, shift, unit, p, k, kernel.grad);
         if (wants_hess)
-            R(class_blocks)(hess, x, y, w, keeps, n, shift, unit, p, k, kernel.hess);
+            R(class_blocks)(&curves, x, y, w, keeps, n, shift, unit, p, k, kernel.hess);
         if (job->softcap != 0) {
             const real *plain = R(classes)(&job->input, row, j, n, 0, dense_buffer);
             R(uncap)(plain, x, n, (real)job->softcap, grad, wants_hess ? hess : NULL);
         }
-        R(store)(job->grad.rows.dtype, grad_row + j * job->grad.class_stride, job->grad.class_stride,
-                 job->grad.rows.swapped, n, grad, job->stream);
+        if (!streams)
+            R(store)(job->grad.rows.dtype, past, job->grad.class_stride, job->grad.rows.swapped, n, grad, job->stream);
         if (wants_hess)
             R(store)(job->hess.rows.dtype, hess_row + j * job->hess.class_stride, job->hess.class_stride,
                      job->hess.rows.swapped, n, hess, job->stream);
