@@ -84,6 +84,25 @@ def test_past_the_cache(name, size, offset, dtype_name, monkeypatch, isa):
         assert (whole[offset + size :] == 7).all()
 
 
+@pytest.mark.parametrize("dtype_name", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("offset", [0, 1, 5])
+@pytest.mark.parametrize("classes", [65, 127, 128, 129, 1000, 1025, 1087, 1088, 1089, 2100])
+def test_rows_past_the_cache(classes, offset, dtype_name, monkeypatch, isa):
+    """With the target's class on either side of where a step or a block begins; from other memory, and in place."""
+    near = np.add.outer([0, 64, 1024, classes - 64, classes], np.arange(-2, 3))
+    labels = np.unique(near.clip(0, classes - 1))
+    x = np.random.default_rng(5).normal(size=(len(labels), classes)).astype(dtype(dtype_name))
+    expected = CE.value_and_grad(x, labels)
+    monkeypatch.setattr(arrays, "STREAM_BYTES", 0)
+    room = np.full(x.size + 64, 7, x.dtype)
+    out = room[offset : offset + x.size].reshape(x.shape)
+    for source in (x, out):
+        out[...] = x
+        assert_same(CE.value_and_grad(source, labels, out=out), expected)
+        assert (room[:offset] == 7).all()
+        assert (room[offset + x.size :] == 7).all()
+
+
 def flat(gradients):
     return gradients if isinstance(gradients, tuple) else (gradients,)
 
