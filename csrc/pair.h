@@ -58,8 +58,8 @@ FL_INLINE real R(exp_nonpositive_pair)(R(pair) x) {
     real n = shifted - EXP_MAGIC;
     real r = R(fma)(n, -LN2_LOW, R(fma)(n, -LN2_HIGH, x.high)) + x.low;
     real scale = R(from_bits)(R(to_bits)(shifted) << EXP_SHIFT);
-    real y = R(fma)(R(exp_poly)(r), scale, scale);
-    return x.high < EXP_LOWEST ? 0 : y;
+    bits_t lost = (bits_t)0 - (bits_t)(x.high < EXP_LOWEST);
+    return R(from_bits)(R(to_bits)(R(fma)(R(exp_poly)(r), scale, scale)) & ~lost);
 }
 
 /* exp of x <= 0 in two parts. */

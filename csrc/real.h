@@ -73,14 +73,14 @@ FL_INLINE real R(exp_poly)(real r) { /* 3.6e-18 */
 }
 #endif
 
-/* exp of x <= 0; below the smallest normal number it is 0. */
+/* exp of x <= 0; below the smallest normal number it is 0: by masks, for a select would be made once for each use. */
 FL_INLINE real R(exp_nonpositive)(real x) {
     real shifted = R(fma)(x, LOG2_E, EXP_MAGIC);
     real n = shifted - EXP_MAGIC;
     real r = R(fma)(n, -LN2_LOW, R(fma)(n, -LN2_HIGH, x));
     real scale = R(from_bits)(R(to_bits)(shifted) << EXP_SHIFT);
-    real y = R(fma)(R(exp_poly)(r), scale, scale);
-    return x < EXP_LOWEST ? 0 : y;
+    bits_t lost = (bits_t)0 - (bits_t)(x < EXP_LOWEST);
+    return R(from_bits)(R(to_bits)(R(fma)(R(exp_poly)(r), scale, scale)) & ~lost);
 }
 
 /* exp of any x. Above 0 the power of two is halved and made good at the end: it may itself be out of range. */

@@ -55,13 +55,37 @@ typedef struct {
     FL_ALIGNED(64) bits_t others[LANES], above[LANES];
 } R(lane_sums);
 
-/* Adds up e, e^2 and (m - x) e, as needed, of n elements (a multiple of LANES), and counts those above `level`. With
+/* Classes come before the target whose logit is more than the target's, and of equal ones those that stand before it: those are
+ * more than a number just below it. Up to element `sure` that is `of[1]`, for all of them stand before the target; from there on
+ * `of[0]`, the target's logit, is compared with, and what is equal is counted by itself. */
+typedef struct {
+    real of[2];
+    int64_t sure;
+} R(level);
+
+/* No number is below one that a processor told to may take for 0, nor below -inf. */
+FL_INLINE R(level) R(level_of)(real picked, int64_t earlier, int64_t n) {
+    const bits_t bits = R(to_bits)(picked);
+    if (!(R(abs)(picked) > REAL_SMALLEST && picked > -REAL_INF))
+        return (R(level)){{picked, picked}, 0};
+    return (R(level)){{picked, R(from_bits)(picked > 0 ? bits - 1 : bits + 1)},
+                      earlier < n ? earlier - earlier % LANES : n + LANES};
+}
+
+/* The same of a block's elements from number i on. */
+FL_INLINE R(level) R(level_from)(R(level) level, int64_t i) {
+    level.sure -= i;
+    return level;
+}
+
+/* Adds up e, e^2 and (m - x) e, as needed, of n elements (a multiple of LANES), and counts those above the level. With
  * `exclude` those equal to `max` are left out, and the others counted: by masks, for a branch on them would be threaded
  * through exp and leave no loop to vectorise. With `ahead` the maximum of n elements from `next` on is taken along, so that
  * they come from memory while these are computed. */
-FL_INLINE void R(exp_lanes)(R(lane_sums) *to, const real *x, int64_t n, R(unit) unit, real max, real level, int needs,
-                            int exclude, int ahead, const real *next, real *tops, int keep, real *kept) {
+FL_INLINE void R(exp_lanes)(R(lane_sums) *to, const real *x, int64_t n, R(unit) unit, real max, R(level) level,
+                            int needs, int exclude, int ahead, const real *next, real *tops, int keep, real *kept) {
     for (int64_t i = 0; i < n; i += LANES) {
+        const real here = level.of[i < level.sure];
         if (ahead) {
             fl_look_ahead(next + i, LANES * (int)sizeof(real));
             FL_SIMD
@@ -80,7 +104,7 @@ FL_INLINE void R(exp_lanes)(R(lane_sums) *to, const real *x, int64_t n, R(unit) 
             }
             to->sums[l] += e;
             if (needs & NEEDS_RANK)
-                to->above[l] = x[i + l] > level ? to->above[l] + 1 : to->above[l];
+                to->above[l] = x[i + l] > here ? to->above[l] + 1 : to->above[l];
             if (needs & NEEDS_SQUARES)
                 to->squares[l] += e * e;
             if (needs & NEEDS_TILT)
@@ -97,7 +121,7 @@ typedef struct {
     real tail[LANES];
 } R(strip);
 
-FL_INLINE void R(exp_strip)(R(lane_sums) *to, const R(strip) *b, R(unit) unit, real max, real level, int needs,
+FL_INLINE void R(exp_strip)(R(lane_sums) *to, const R(strip) *b, R(unit) unit, real max, R(level) level, int needs,
                             int exclude, real *tops, int keep, real *kept) {
     const int64_t next_body = b->next_n - b->next_n % LANES, both = fl_min(b->body, next_body);
     if (both > 0 && unit.base == 0) /* as almost always: then there is nothing to subtract */
@@ -105,10 +129,10 @@ FL_INLINE void R(exp_strip)(R(lane_sums) *to, const R(strip) *b, R(unit) unit, r
     else if (both > 0)
         R(exp_lanes)(to, b->x, both, unit, max, level, needs, exclude, 1, b->next, tops, keep, kept);
     if (both < b->body)
-        R(exp_lanes)(to, b->x + both, b->body - both, unit, max, level, needs, exclude, 0, NULL, tops, keep,
-                     keep ? kept + both : NULL);
+        R(exp_lanes)(to, b->x + both, b->body - both, unit, max, R(level_from)(level, both), needs, exclude, 0, NULL,
+                     tops, keep, keep ? kept + both : NULL);
     if (b->body < b->n)
-        R(exp_lanes)(to, b->tail, LANES, unit, max, level, needs, exclude, 0, NULL, tops, keep,
+        R(exp_lanes)(to, b->tail, LANES, unit, max, R(level_from)(level, b->body), needs, exclude, 0, NULL, tops, keep,
                      keep ? kept + b->body : NULL);
     if (both < next_body)
         R(max_lanes)(tops, b->next + both, next_body - both);
@@ -116,16 +140,7 @@ FL_INLINE void R(exp_strip)(R(lane_sums) *to, const R(strip) *b, R(unit) unit, r
         tops[l] = R(max)(b->next[next_body + l], tops[l]);
 }
 
-/* Of classes with the target's logit those before it come first. Where all of a block come before it, what is above a
- * number just below the logit has them; but not if there is none or if it is one that a processor told to may take for 0. */
-FL_INLINE real R(level_below)(real picked) {
-    const bits_t bits = R(to_bits)(picked);
-    if (!(R(abs)(picked) > REAL_SMALLEST && picked > -REAL_INF))
-        return picked;
-    return R(from_bits)(picked > 0 ? bits - 1 : bits + 1);
-}
-
-/* How many of the first elements of a block are equal to `value`. */
+/* How many of n elements are equal to `value`. */
 FL_INLINE int64_t R(count_ties)(const real *x, int64_t n, real value) {
     int32_t equal = 0;
     FL_SIMD_REDUCE(+, equal)
@@ -145,7 +160,7 @@ FL_INLINE real R(scan_block)(R(scan) *s, const R(strip) *b, real top, real picke
     FL_SIMD
     for (int l = 0; l < LANES; l++)
         sums.tilts[l] = sums.squares[l] = 0, sums.above[l] = 0;
-    const real level = earlier == b->n ? R(level_below)(picked) : picked;
+    const R(level) level = R(level_of)(picked, earlier, b->n);
     if (top > s->max)
         R(raise)(s, top, needs);
     if (top == s->max) {
@@ -162,8 +177,8 @@ FL_INLINE real R(scan_block)(R(scan) *s, const R(strip) *b, real top, real picke
         s->squares += R(fold_lanes)(sums.squares);
     if (needs & NEEDS_RANK) {
         s->ahead += (int64_t)R(fold_counts)(sums.above);
-        if (level == picked)
-            s->ahead += R(count_ties)(b->x, earlier, picked);
+        if (level.sure < earlier)
+            s->ahead += R(count_ties)(b->x + level.sure, earlier - level.sure, picked);
     }
     return b->next ? R(fold_max)(tops) : 0;
 }
