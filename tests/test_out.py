@@ -86,11 +86,12 @@ def test_past_the_cache(name, size, offset, dtype_name, monkeypatch, isa):
 
 @pytest.mark.parametrize("dtype_name", ["float32", "float64", "bfloat16"])
 @pytest.mark.parametrize("offset", [0, 1, 5])
-@pytest.mark.parametrize("classes", [65, 127, 128, 129, 1000, 1025, 1087, 1088, 1089, 2100])
+@pytest.mark.parametrize("classes", [2, 3, 10, 17, 64, 65, 127, 128, 129, 1000, 1025, 1087, 1088, 1089, 2100])
 def test_rows_past_the_cache(classes, offset, dtype_name, monkeypatch, isa):
     """With the target's class on either side of where a step or a block begins; from other memory, and in place."""
     near = np.add.outer([0, 64, 1024, classes - 64, classes], np.arange(-2, 3))
     labels = np.unique(near.clip(0, classes - 1))
+    labels = np.resize(labels, max(len(labels), 10007 // classes))
     x = np.random.default_rng(5).normal(size=(len(labels), classes)).astype(dtype(dtype_name))
     expected = CE.value_and_grad(x, labels)
     monkeypatch.setattr(arrays, "STREAM_BYTES", 0)

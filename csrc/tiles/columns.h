@@ -163,14 +163,15 @@ FL_INLINE void R(scan_wide)(R(scans) *s, const fl_rowwise *job, const R(group) *
 }
 
 FL_INLINE void R(scan_columns)(R(scans) *s, const fl_rowwise *job, const R(group) *g, const real *picked,
-                               const bits_t *label, R(panel) x, real *flat, real *buffer, real *kept, int needs) {
+                               const bits_t *label, R(panel) x, real *flat, real *buffer, R(outgoing) *outgoing,
+                               real *kept, int needs) {
     real before[R(most_lanes)];
     for (int l = 0; needs & NEEDS_RANK && l < g->lanes; l++)
         s->first[l] = s->ahead[l] = 0, before[l] = -REAL_INF;
     if (job->classes <= FL_NARROW) {
         int64_t bytes;
         const char *ahead = R(rows_ahead)(&job->input, g->first, g->rows, job->classes, &bytes);
-        R(scan_narrow)(s, x, job->classes, g->lanes, ahead, bytes, needs, kept);
+        R(scan_narrow)(s, x, job->classes, g->lanes, ahead, bytes, outgoing, needs, kept);
         if (needs & NEEDS_RANK)
             R(rank_panel)(s, x, 0, job->classes, g->lanes, picked, label);
         if (needs & NEEDS_FIRST)
@@ -188,24 +189,27 @@ FL_INLINE void R(scan_columns)(R(scans) *s, const fl_rowwise *job, const R(group
 }
 
 FL_NOINLINE void R(scan_columns_plain)(R(scans) *s, const fl_rowwise *job, const R(group) *g, R(panel) x, real *flat,
-                                       real *buffer, real *kept) {
-    R(scan_columns)(s, job, g, NULL, NULL, x, flat, buffer, kept, NEEDS_EXP);
+                                       real *buffer, R(outgoing) *outgoing, real *kept) {
+    R(scan_columns)(s, job, g, NULL, NULL, x, flat, buffer, outgoing, kept, NEEDS_EXP);
 }
 FL_NOINLINE void R(scan_columns_tilt)(R(scans) *s, const fl_rowwise *job, const R(group) *g, R(panel) x, real *flat,
-                                      real *buffer, real *kept) {
-    R(scan_columns)(s, job, g, NULL, NULL, x, flat, buffer, kept, NEEDS_EXP | NEEDS_TILT);
+                                      real *buffer, R(outgoing) *outgoing, real *kept) {
+    R(scan_columns)(s, job, g, NULL, NULL, x, flat, buffer, outgoing, kept, NEEDS_EXP | NEEDS_TILT);
 }
 FL_NOINLINE void R(scan_columns_rank)(R(scans) *s, const fl_rowwise *job, const R(group) *g, const real *picked,
-                                      const bits_t *label, R(panel) x, real *flat, real *buffer, real *kept) {
-    R(scan_columns)(s, job, g, picked, label, x, flat, buffer, kept, score_outcome_needs);
+                                      const bits_t *label, R(panel) x, real *flat, real *buffer, R(outgoing) *outgoing,
+                                      real *kept) {
+    R(scan_columns)(s, job, g, picked, label, x, flat, buffer, outgoing, kept, score_outcome_needs);
 }
 FL_NOINLINE void R(scan_columns_first)(R(scans) *s, const fl_rowwise *job, const R(group) *g, const real *picked,
-                                       const bits_t *label, R(panel) x, real *flat, real *buffer, real *kept) {
-    R(scan_columns)(s, job, g, picked, label, x, flat, buffer, kept, score_needs);
+                                       const bits_t *label, R(panel) x, real *flat, real *buffer, R(outgoing) *outgoing,
+                                       real *kept) {
+    R(scan_columns)(s, job, g, picked, label, x, flat, buffer, outgoing, kept, score_needs);
 }
 FL_NOINLINE void R(scan_columns_squares)(R(scans) *s, const fl_rowwise *job, const R(group) *g, const real *picked,
-                                         const bits_t *label, R(panel) x, real *flat, real *buffer, real *kept) {
-    R(scan_columns)(s, job, g, picked, label, x, flat, buffer, kept, score_outcome_brier_needs);
+                                         const bits_t *label, R(panel) x, real *flat, real *buffer,
+                                         R(outgoing) *outgoing, real *kept) {
+    R(scan_columns)(s, job, g, picked, label, x, flat, buffer, outgoing, kept, score_outcome_brier_needs);
 }
 
 /* The labels as integers of the lanes' width; those of rows that are not active mean nothing. */
@@ -224,11 +228,9 @@ FL_INLINE void R(pick)(const fl_rowwise *job, const R(group) *g, R(panel) x, con
         for (int64_t first = 0; first < g->lanes; first += LANES)
             for (int64_t c = 0; c < job->classes; c++) {
                 FL_SIMD
-                for (int l = 0; l < LANES; l++) {
-                    bits_t same = (bits_t)0 - (bits_t)(label[first + l] == (bits_t)c);
-                    bits_t here = R(to_bits)(x.at[c * x.step + first + l]) & same;
-                    picked[first + l] = R(from_bits)(R(to_bits)(picked[first + l]) | here);
-                }
+                for (int l = 0; l < LANES; l++)
+                    picked[first + l] =
+                        label[first + l] == (bits_t)c ? x.at[c * x.step + first + l] : picked[first + l];
             }
         return;
     }
@@ -280,10 +282,18 @@ FL_INLINE void R(put_ranks)(const fl_rowwise *job, const R(group) *g, R(scans) *
         job->rank[g->first + l] = s->ahead[l];
 }
 
+/* Room for panels. What is written while another is read lies a few lines off the place in a page that the other has: a load
+ * waits for a store to the same place in any page. */
+typedef struct {
+    FL_ALIGNED(64) real flat[R(panel_size)], buffer[R(panel_size)], dense[R(panel_size)], off[2 * LANES];
+    real kept[R(panel_size)]; /* e of the last panel that was scanned */
+    real further_off[2 * LANES], out[R(panel_size)];
+} R(panels);
+
 FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R(row_params) *p,
-                               R(rowwise_kernel) kernel, real *value) {
-    FL_ALIGNED(64) real flat[R(panel_size)], buffer[R(panel_size)], dense_buffer[R(panel_size)], out[R(panel_size)];
-    FL_ALIGNED(64) real kept[R(panel_size)]; /* e of the last panel that was scanned */
+                               R(rowwise_kernel) kernel, R(outgoing) *outgoing, real *value) {
+    FL_ALIGNED(64) R(panels) room;
+    real *flat = room.flat, *buffer = room.buffer, *dense_buffer = room.dense, *kept = room.kept, *out = room.out;
     FL_ALIGNED(64) real picked[R(most_lanes)], dot[R(most_lanes)], mass[R(most_lanes)];
     FL_ALIGNED(64) bits_t label[R(most_lanes)];
     const real *class_weight = (const real *)job->weight;
@@ -302,15 +312,15 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
         R(pick)(job, g, x, label, picked);
     }
     if (kernel.needs & NEEDS_SQUARES)
-        R(scan_columns_squares)(&s, job, g, picked, label, x, flat, buffer, kept);
+        R(scan_columns_squares)(&s, job, g, picked, label, x, flat, buffer, outgoing, kept);
     else if (kernel.needs & NEEDS_FIRST)
-        R(scan_columns_first)(&s, job, g, picked, label, x, flat, buffer, kept);
+        R(scan_columns_first)(&s, job, g, picked, label, x, flat, buffer, outgoing, kept);
     else if (kernel.needs & NEEDS_RANK)
-        R(scan_columns_rank)(&s, job, g, picked, label, x, flat, buffer, kept);
+        R(scan_columns_rank)(&s, job, g, picked, label, x, flat, buffer, outgoing, kept);
     else if (kernel.needs & NEEDS_TILT)
-        R(scan_columns_tilt)(&s, job, g, x, flat, buffer, kept);
+        R(scan_columns_tilt)(&s, job, g, x, flat, buffer, outgoing, kept);
     else if (kernel.needs & NEEDS_EXP)
-        R(scan_columns_plain)(&s, job, g, x, flat, buffer, kept);
+        R(scan_columns_plain)(&s, job, g, x, flat, buffer, outgoing, kept);
     else
         for (int l = 0; l < g->lanes; l++)
             R(set_unit)(&s, l, -REAL_INF), s.others[l] = 0;
@@ -388,7 +398,8 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
             for (int l = 0; l < g->rows; l++)
                 for (int64_t c = 0; c < n && !g->active[l]; c++)
                     out[c * g->lanes + l] = hess[c * g->lanes + l] = 0;
-        R(store_panel)(&job->grad, g, j, n, out, flat, job->stream);
+        if (!(job->stream && n == job->classes && R(send_off)(outgoing, &job->grad, g, n, out)))
+            R(store_panel)(&job->grad, g, j, n, out, flat, job->stream);
         if (wants_hess)
             R(store_panel)(&job->hess, g, j, n, hess, flat, job->stream);
     }

@@ -113,9 +113,11 @@ FL_INLINE void R(sum_abreast)(R(scans) *s, int64_t first, R(panel) x, int64_t n,
     }
 }
 
+/* Between the lanes abreast memory is asked for what comes next, `bytes` from `ahead` on, and what was there before leaves. */
 FL_INLINE void R(scan_narrow)(R(scans) *s, R(panel) x, int64_t n, int lanes, const char *ahead, int64_t bytes,
-                              int needs, real *kept) {
+                              R(outgoing) *outgoing, int needs, real *kept) {
     const int64_t step = bytes / (lanes / R(abreast));
+    const size_t leaving = outgoing->bytes / (size_t)(lanes / R(abreast));
     bits_t based = 0;
     FL_ALIGNED(64) bits_t bases[R(abreast)] = {0};
     for (int64_t first = 0; first < lanes; first += R(abreast)) {
@@ -142,6 +144,8 @@ FL_INLINE void R(scan_narrow)(R(scans) *s, R(panel) x, int64_t n, int lanes, con
         for (int64_t line = 0; line < step; line += 64)
             FL_PREFETCH_NEAR(ahead + line);
         ahead += step;
+        if (leaving > 0)
+            R(send)(outgoing, leaving);
         if (based)
             R(sum_abreast)(s, first, x, n, lanes, kept, 1, needs);
         else /* as almost always: then there is nothing to subtract */

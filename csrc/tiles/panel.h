@@ -221,6 +221,37 @@ FL_NOINLINE void R(store_lanes)(const fl_matrix *m, int64_t first, int64_t rows,
         R(store)(dtype, fl_locate(&m->rows, first + l).at + j * stride, stride, swapped, n, flat + l * n, stream);
 }
 
+/* Rows on their way past the cache: they leave while the next group is at work. */
+typedef struct {
+    FL_ALIGNED(64) real rows[R(panel_size)];
+    char *to;
+    size_t bytes, gone;
+} R(outgoing);
+
+/* So many bytes more, as whole lines. */
+FL_INLINE void R(send)(R(outgoing) *out, size_t bytes) {
+    const size_t made = out->gone + bytes;
+    out->gone = fl_stream_lines(out->to, (const char *)out->rows, out->gone, made < out->bytes ? made : out->bytes);
+}
+
+FL_INLINE void R(send_rest)(R(outgoing) *out) {
+    fl_stream(out->to + out->gone, (const char *)out->rows + out->gone, out->bytes - out->gone);
+    out->bytes = out->gone = 0;
+}
+
+/* A panel of all of its rows' n classes sets out, if the layout allows; whether it does. */
+FL_NOINLINE int R(send_off)(R(outgoing) *out, const fl_matrix *m, const R(group) *g, int64_t n, const real *panel) {
+    const fl_run_at here = fl_locate(&m->rows, g->first);
+    if (here.run < g->rows || here.stride != n * (int64_t)sizeof(real) ||
+        !R(is_direct)(m->rows.dtype, here.at, m->class_stride, m->rows.swapped))
+        return 0;
+    if (out->gone < out->bytes)
+        R(send_rest)(out);
+    R(panel_to_rows)(panel, g->lanes, g->rows, n, out->rows);
+    out->to = here.at, out->bytes = (size_t)(g->rows * n) * sizeof(real), out->gone = 0;
+    return 1;
+}
+
 /* Both for a group. */
 FL_INLINE R(panel)
     R(load_panel)(const fl_matrix *m, const R(group) *g, int64_t j, int64_t n, real softcap, real *flat, real *buffer) {

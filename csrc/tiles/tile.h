@@ -19,7 +19,9 @@ FL_INLINE void R(rowwise_tile)(const fl_rowwise *job, int64_t first, int64_t cou
     const int columns = !pieces && R(by_columns)(job, kernel.needs);
     const int64_t step = columns && !(kernel.needs & NEEDS_PAIR) ? R(lanes_for)(job->classes) : LANES;
     R(group) group;
+    R(outgoing) outgoing;
     R(start_group)(&group);
+    outgoing.bytes = outgoing.gone = 0;
     for (int64_t done = 0; done < count; done += step) {
         FL_ALIGNED(64) real value[R(most_lanes)];
         R(load_group)(job, first + done, fl_min(count - done, step), kernel.needs, &group, &totals);
@@ -30,13 +32,15 @@ FL_INLINE void R(rowwise_tile)(const fl_rowwise *job, int64_t first, int64_t cou
         else if (kernel.needs & NEEDS_PAIR)
             R(walk_pair_rows)(job, &group, &params, kernel, (real *)scratch, value);
         else if (columns)
-            R(walk_columns)(job, &group, &params, kernel, value);
+            R(walk_columns)(job, &group, &params, kernel, &outgoing, value);
         else
             R(walk_rows)(job, &group, &params, kernel, (real *)scratch, value);
         R(add_block)(totals.sum, value, group.rows);
         if (job->value)
             memcpy((real *)job->value + first + done, value, (size_t)group.rows * sizeof(real));
     }
+    if (outgoing.gone < outgoing.bytes)
+        R(send_rest)(&outgoing);
     if (job->stream)
         fl_stream_end();
     R(leave)(&totals, partial);
