@@ -128,7 +128,10 @@ FL_INLINE void R(exp_strip)(R(lane_sums) *to, const R(strip) *b, R(unit) unit, r
         R(exp_lanes)(to, b->x, both, R(unbased)(unit), max, level, needs, exclude, 1, b->next, tops, keep, kept);
     else if (both > 0)
         R(exp_lanes)(to, b->x, both, unit, max, level, needs, exclude, 1, b->next, tops, keep, kept);
-    if (both < b->body)
+    if (both < b->body && unit.base == 0)
+        R(exp_lanes)(to, b->x + both, b->body - both, R(unbased)(unit), max, R(level_from)(level, both), needs, exclude,
+                     0, NULL, tops, keep, keep ? kept + both : NULL);
+    else if (both < b->body)
         R(exp_lanes)(to, b->x + both, b->body - both, unit, max, R(level_from)(level, both), needs, exclude, 0, NULL,
                      tops, keep, keep ? kept + both : NULL);
     if (b->body < b->n)
