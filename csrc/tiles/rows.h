@@ -113,6 +113,15 @@ FL_INLINE void R(exp_lanes)(R(lane_sums) *to, const real *x, int64_t n, R(unit) 
     }
 }
 
+/* The same, where the base is 0, as almost always, by a loop of its own: then there is nothing to subtract. */
+FL_INLINE void R(exp_run)(R(lane_sums) *to, const real *x, int64_t n, R(unit) unit, real max, R(level) level, int needs,
+                          int exclude, int ahead, const real *next, real *tops, int keep, real *kept) {
+    if (unit.base == 0)
+        R(exp_lanes)(to, x, n, R(unbased)(unit), max, level, needs, exclude, ahead, next, tops, keep, kept);
+    else
+        R(exp_lanes)(to, x, n, unit, max, level, needs, exclude, ahead, next, tops, keep, kept);
+}
+
 /* A block on its way through the scan: n elements in memory, of which `tail` holds those behind the last whole LANES, padded
  * with -inf; and the elements of the block after it, of this row or the next, or NULL. */
 typedef struct {
@@ -124,16 +133,11 @@ typedef struct {
 FL_INLINE void R(exp_strip)(R(lane_sums) *to, const R(strip) *b, R(unit) unit, real max, R(level) level, int needs,
                             int exclude, real *tops, int keep, real *kept) {
     const int64_t next_body = b->next_n - b->next_n % LANES, both = fl_min(b->body, next_body);
-    if (both > 0 && unit.base == 0) /* as almost always: then there is nothing to subtract */
-        R(exp_lanes)(to, b->x, both, R(unbased)(unit), max, level, needs, exclude, 1, b->next, tops, keep, kept);
-    else if (both > 0)
-        R(exp_lanes)(to, b->x, both, unit, max, level, needs, exclude, 1, b->next, tops, keep, kept);
-    if (both < b->body && unit.base == 0)
-        R(exp_lanes)(to, b->x + both, b->body - both, R(unbased)(unit), max, R(level_from)(level, both), needs, exclude,
-                     0, NULL, tops, keep, keep ? kept + both : NULL);
-    else if (both < b->body)
-        R(exp_lanes)(to, b->x + both, b->body - both, unit, max, R(level_from)(level, both), needs, exclude, 0, NULL,
-                     tops, keep, keep ? kept + both : NULL);
+    if (both > 0)
+        R(exp_run)(to, b->x, both, unit, max, level, needs, exclude, 1, b->next, tops, keep, kept);
+    if (both < b->body)
+        R(exp_run)(to, b->x + both, b->body - both, unit, max, R(level_from)(level, both), needs, exclude, 0, NULL,
+                   tops, keep, keep ? kept + both : NULL);
     if (b->body < b->n)
         R(exp_lanes)(to, b->tail, LANES, unit, max, R(level_from)(level, b->body), needs, exclude, 0, NULL, tops, keep,
                      keep ? kept + b->body : NULL);
@@ -300,7 +304,8 @@ FL_INLINE void R(dot_block)(double *dots, double *masses, const real *x, const r
 }
 
 /* Where a block's derivatives go: an array of FL_BLOCK + 1, in which the target's class, if it is one of the block's, has its
- * own; and past the cache to `past`, or NULL: step by step, so that there is something to compute while memory is written. */
+ * own; and past the cache to `past`, or NULL: step by step, so that there is something to compute while memory is written.
+ * That shares no memory with what is read. */
 typedef struct {
     real *to;
     char *past;
