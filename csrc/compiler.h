@@ -119,7 +119,8 @@ FL_INLINE size_t fl_stream_lines(char *to, const char *from, size_t done, size_t
 FL_INLINE void fl_stream_end(void) {}
 #endif
 
-/* float16 <-> float32 by the conversion instructions, as many whole vectors as fit; returns how many elements. */
+/* float16 and bfloat16 <-> float32 by instructions made for it, as many whole vectors as fit; returns how many elements.
+ * half.h does the rest, and says how a bfloat16 is rounded. */
 #if defined(__F16C__)
 FL_INLINE int64_t fl_widen_f16(const char *from, int64_t n, float *to) {
     int64_t i = 0;
@@ -137,6 +138,14 @@ FL_INLINE int64_t fl_widen_f16(const char *from, int64_t n, float *to) {
 }
 FL_INLINE int64_t fl_narrow_f16(const float *from, int64_t n, char *to) {
     int64_t i = 0;
+#if defined(__AVX512F__)
+    for (; i + 32 <= n; i += 32) {
+        __m256i a = _mm512_cvtps_ph(_mm512_loadu_ps(from + i), _MM_FROUND_TO_NEAREST_INT);
+        __m256i b = _mm512_cvtps_ph(_mm512_loadu_ps(from + i + 16), _MM_FROUND_TO_NEAREST_INT);
+        _mm256_storeu_si256((__m256i *)(void *)(to + 2 * i), a);
+        _mm256_storeu_si256((__m256i *)(void *)(to + 2 * i + 32), b);
+    }
+#endif
     for (; i + 8 <= n; i += 8)
         _mm_storeu_si128((__m128i *)(void *)(to + 2 * i),
                          _mm256_cvtps_ph(_mm256_loadu_ps(from + i), _MM_FROUND_TO_NEAREST_INT));
@@ -148,6 +157,49 @@ FL_INLINE int64_t fl_widen_f16(const char *from, int64_t n, float *to) {
     return 0;
 }
 FL_INLINE int64_t fl_narrow_f16(const float *from, int64_t n, char *to) {
+    (void)from, (void)n, (void)to;
+    return 0;
+}
+#endif
+
+#if defined(__AVX512BW__)
+/* One shuffle puts 16 elements into the upper halves. */
+FL_INLINE int64_t fl_widen_bf16(const char *from, int64_t n, float *to) {
+    const __m512i low = _mm512_set_epi16(15, 0, 14, 0, 13, 0, 12, 0, 11, 0, 10, 0, 9, 0, 8, 0, 7, 0, 6, 0, 5, 0, 4, 0,
+                                         3, 0, 2, 0, 1, 0, 0, 0),
+                  high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
+    const __mmask32 upper = 0xaaaaaaaa;
+    int64_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        const __m512i both = _mm512_loadu_si512(from + 2 * i);
+        FL_PREFETCH(from + 2 * i + FL_AHEAD);
+        _mm512_storeu_si512(to + i, _mm512_maskz_permutexvar_epi16(upper, low, both));
+        _mm512_storeu_si512(to + i + 16, _mm512_maskz_permutexvar_epi16(upper, high, both));
+    }
+    return i;
+}
+FL_INLINE int64_t fl_narrow_bf16(const float *from, int64_t n, char *to) {
+    const __m512i upper = _mm512_set_epi16(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 31, 29, 27, 25, 23, 21, 19,
+                                           17, 15, 13, 11, 9, 7, 5, 3, 1);
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        const __m512 x = _mm512_loadu_ps(from + i);
+        const __m512i bits = _mm512_castps_si512(x), less = _mm512_set1_epi32(0x7fff), half = _mm512_set1_epi32(0x8000);
+        const __mmask16 odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x10000));
+        __m512i rounded = _mm512_mask_add_epi32(_mm512_add_epi32(bits, less), odd, bits, half);
+        rounded =
+            _mm512_mask_or_epi32(rounded, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), bits, _mm512_set1_epi32(0x400000));
+        _mm256_storeu_si256((__m256i *)(void *)(to + 2 * i),
+                            _mm512_castsi512_si256(_mm512_permutexvar_epi16(upper, rounded)));
+    }
+    return i;
+}
+#else
+FL_INLINE int64_t fl_widen_bf16(const char *from, int64_t n, float *to) {
+    (void)from, (void)n, (void)to;
+    return 0;
+}
+FL_INLINE int64_t fl_narrow_bf16(const float *from, int64_t n, char *to) {
     (void)from, (void)n, (void)to;
     return 0;
 }

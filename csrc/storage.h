@@ -43,8 +43,8 @@ FL_INLINE void R(load_as)(int dtype, const char *from, int64_t stride, int swapp
 /* n elements of any dtype and stride, converted. */
 FL_NOINLINE void R(load)(int dtype, const char *from, int64_t stride, int swapped, int64_t n, real *to) {
 #if REAL_BITS == 32
-    if (dtype == FL_F16 && stride == 2 && !swapped) {
-        int64_t done = fl_widen_f16(from, n, to);
+    if ((dtype == FL_F16 || dtype == FL_BF16) && stride == 2 && !swapped) {
+        int64_t done = dtype == FL_F16 ? fl_widen_f16(from, n, to) : fl_widen_bf16(from, n, to);
         from += 2 * done, to += done, n -= done;
     }
 #endif
@@ -112,21 +112,39 @@ FL_INLINE void R(store_as)(int dtype, char *to, int64_t stride, int swapped, int
     }
 }
 
-/* At most FL_BLOCK elements to a floating dtype, rounded once; `stream` writes past the cache where the layout allows. */
+FL_INLINE void R(store_halves)(int dtype, char *to, int64_t n, const real *from) {
+    int64_t done = 0;
+#if REAL_BITS == 32
+    done = dtype == FL_F16 ? fl_narrow_f16(from, n, to) : fl_narrow_bf16(from, n, to);
+#endif
+    if (dtype == FL_F16)
+        R(store_as)(FL_F16, to + 2 * done, 2, 0, n - done, from + done);
+    else
+        R(store_as)(FL_BF16, to + 2 * done, 2, 0, n - done, from + done);
+}
+
+/* n elements to a floating dtype, rounded once; `stream` writes past the cache where the layout allows: halves of whole words,
+ * for a line written in both ways is slow. */
 FL_NOINLINE void R(store)(int dtype, char *to, int64_t stride, int swapped, int64_t n, const real *from, int stream) {
-    if (dtype == REAL_DTYPE && stride == (int64_t)sizeof(real) && !swapped) {
+    const int dense = stride == fl_itemsize(dtype) && !swapped;
+    if (dense && stride == 2) {
+        FL_ALIGNED(64) char halves[2 * FL_BLOCK];
+        const int words = (uintptr_t)to % 4 == 0 && n % 2 == 0;
+        for (int64_t m; stream && words && n > 0; from += m, to += 2 * m, n -= m) {
+            m = fl_min(n, FL_BLOCK);
+            R(store_halves)(dtype, halves, m, from);
+            fl_stream(to, halves, 2 * (size_t)m);
+        }
+        R(store_halves)(dtype, to, n, from);
+        return;
+    }
+    if (dense && dtype == REAL_DTYPE) {
         if (stream)
             fl_stream(to, (const char *)from, (size_t)n * sizeof(real));
         else
             memcpy(to, from, (size_t)n * sizeof(real));
         return;
     }
-#if REAL_BITS == 32
-    if (dtype == FL_F16 && stride == 2 && !swapped) {
-        int64_t done = fl_narrow_f16(from, n, to);
-        from += done, to += 2 * done, n -= done;
-    }
-#endif
     switch (dtype) {
     case FL_F32: R(store_as)(FL_F32, to, stride, swapped, n, from); break;
     case FL_F16: R(store_as)(FL_F16, to, stride, swapped, n, from); break;

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from helpers import assert_same, assert_ulp, every_isa
+from helpers import dtype as dtype_called
 
 import fastloss as fl
 
@@ -25,6 +26,25 @@ def test_masked_classes_come_first_along_another_axis(name: str, masked: int, is
     function = getattr(fl, name)
     assert_ulp(function(x, axis=0), function.reference(x, axis=0))
     assert_ulp(function.value_and_grad(x, axis=0)[1], function.reference.value_and_grad(x, axis=0)[1], scale=1.0)
+
+
+@every_isa
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+@pytest.mark.parametrize("size", [1 << 16, 65535, 47, 31, 15])
+def test_every_half_is_read_and_rounded_as_numpy_does(name: str, size: int, isa: str) -> None:
+    rng = np.random.default_rng(size)
+    half = dtype_called(name)
+    every = np.arange(1 << 16, dtype=np.uint16)
+    x, far = rng.permutation(every)[:size], rng.permutation(every)[:size]
+    near = x ^ rng.integers(0, 1 << 12, size, np.uint16)
+    for y in (far, near):
+        with np.errstate(invalid="ignore", over="ignore"):
+            slope = np.float32(2) * (x.view(half).astype(np.float32) - y.view(half).astype(np.float32))
+            expected = slope.astype(half)
+        _, grad = fl.mse_loss.value_and_grad(x.view(half), y.view(half), reduction="none")
+        numbers = ~np.isnan(slope)
+        np.testing.assert_array_equal(grad.view(np.uint16)[numbers], expected.view(np.uint16)[numbers])
+        assert np.isnan(grad[~numbers].astype(np.float32)).all()
 
 
 @every_isa

@@ -84,7 +84,7 @@ def test_past_the_cache(name, size, offset, dtype_name, monkeypatch, isa):
         assert (whole[offset + size :] == 7).all()
 
 
-@pytest.mark.parametrize("dtype_name", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("dtype_name", ["float32", "float64", "float16", "bfloat16"])
 @pytest.mark.parametrize("offset", [0, 1, 5])
 @pytest.mark.parametrize("classes", [2, 3, 10, 17, 64, 65, 127, 128, 129, 1000, 1025, 1087, 1088, 1089, 2100])
 def test_rows_past_the_cache(classes, offset, dtype_name, monkeypatch, isa):

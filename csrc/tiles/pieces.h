@@ -31,7 +31,7 @@ FL_INLINE void R(scan_piece)(const fl_rowwise *job, const char *row, const char 
 FL_INLINE void R(walk_pieces)(const fl_rowwise *job, const R(group) *g, const R(row_params) *p,
                               R(rowwise_kernel) kernel, real *value) {
     const int wants_dot = (kernel.needs & MAY_DOT) && job->param[0] != 0;
-    R(foresight) ahead = {0, 0};
+    R(foresight) ahead;
     FL_ALIGNED(64) R(scans) found;
     FL_ALIGNED(64) real picked[LANES], dot[LANES], mass[LANES];
     for (int l = 0; l < LANES; l++) {
@@ -46,6 +46,7 @@ FL_INLINE void R(walk_pieces)(const fl_rowwise *job, const R(group) *g, const R(
         R(finish_lanes)(job, &found, g, picked, dot, mass, p, kernel, 0, value, NULL);
         return;
     }
+    ahead.known = ahead.turn = 0;
     for (int l = 0; l < g->rows; l++) {
         const int64_t at = g->first + l, label = g->label[l] - job->first_class;
         const char *row = fl_locate(&job->input.rows, at).at;

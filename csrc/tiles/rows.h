@@ -220,35 +220,42 @@ FL_INLINE R(unit) *R(units_of)(const fl_rowwise *job, real *kept) {
     return (R(unit) *)(void *)(kept + (job->classes + FL_BLOCK - 1) / FL_BLOCK * FL_BLOCK);
 }
 
-/* The maximum of the block that comes next, where it has been taken along: `known`. */
+/* The block that comes next, where it is `known`: its elements, converted to a buffer in turn if they do not lie in memory as
+ * reals, and their maximum, taken along with the block before. */
 typedef struct {
-    int known;
+    int known, turn;
+    const real *x;
     real top;
+    FL_ALIGNED(64) real buffers[2][FL_BLOCK];
 } R(foresight);
+
+FL_INLINE const real *R(foresee)(R(foresight) *ahead, const fl_rowwise *job, const char *row, int64_t j, int64_t n) {
+    ahead->turn ^= 1;
+    return ahead->x = R(classes)(&job->input, row, j, n, (real)job->softcap, ahead->buffers[ahead->turn]);
+}
 
 /* Goes on from s. `next_row` follows this one, or is NULL. */
 FL_INLINE R(scan) R(scan_classes)(const fl_rowwise *job, R(scan) s, const char *row, const char *next_row,
                                   R(foresight) *ahead, real picked, int64_t label, int needs, int keep, real *kept) {
-    FL_ALIGNED(64) real buffer[FL_BLOCK];
-    const real softcap = (real)job->softcap;
     R(unit) *units = keep ? R(units_of)(job, kept) : NULL;
     R(strip) b;
     for (int64_t j = 0; j < job->classes; j += FL_BLOCK) {
         const real before = s.max;
+        const int64_t rest = job->classes - j - FL_BLOCK;
         b.n = fl_min(job->classes - j, FL_BLOCK), b.body = b.n - b.n % LANES;
-        b.x = R(classes)(&job->input, row, j, b.n, softcap, buffer);
-        b.next = NULL, b.next_n = 0;
-        if (b.x != buffer && job->classes - j > FL_BLOCK)
-            b.next = b.x + FL_BLOCK, b.next_n = fl_min(job->classes - j - FL_BLOCK, FL_BLOCK);
-        else if (b.x != buffer && next_row)
-            b.next_n = fl_min(job->classes, FL_BLOCK),
-            b.next = R(classes)(&job->input, next_row, 0, b.next_n, softcap, buffer);
+        b.x = ahead->known ? ahead->x : R(foresee)(ahead, job, row, j, b.n);
         if (b.body < b.n)
             for (int l = 0; l < LANES; l++)
                 b.tail[l] = l < b.n - b.body ? b.x[b.body + l] : -REAL_INF;
-        ahead->top = R(scan_block)(&s, &b, ahead->known ? ahead->top : R(strip_max)(&b), picked,
-                                   label > j ? fl_min(label - j, b.n) : 0, needs, keep, keep ? kept + j : NULL);
-        ahead->known = b.next != NULL;
+        if (!ahead->known)
+            ahead->top = R(strip_max)(&b);
+        ahead->known = rest > 0 || next_row;
+        b.next_n = !ahead->known ? 0 : fl_min(rest > 0 ? rest : job->classes, FL_BLOCK);
+        b.next = !ahead->known
+                     ? NULL
+                     : R(foresee)(ahead, job, rest > 0 ? row : next_row, rest > 0 ? j + FL_BLOCK : 0, b.next_n);
+        ahead->top = R(scan_block)(&s, &b, ahead->top, picked, label > j ? fl_min(label - j, b.n) : 0, needs, keep,
+                                   keep ? kept + j : NULL);
         if (keep)
             units[j / FL_BLOCK] = s.unit;
         if (needs & NEEDS_FIRST && s.max > before)
@@ -437,7 +444,7 @@ FL_INLINE void R(walk_rows)(const fl_rowwise *job, const R(group) *g, const R(ro
                             real *scratch, real *value) {
     int wants_dot = (kernel.needs & NEEDS_DOT) || ((kernel.needs & MAY_DOT) && job->param[0] != 0);
     real *kept = kernel.needs & FROM_EXP ? scratch : NULL;
-    R(foresight) ahead = {0, 0};
+    R(foresight) ahead;
     FL_ALIGNED(64) R(scans) found;
     FL_ALIGNED(64) real picked[LANES], dot[LANES], mass[LANES];
     for (int l = 0; l < LANES; l++) {
@@ -445,6 +452,7 @@ FL_INLINE void R(walk_rows)(const fl_rowwise *job, const R(group) *g, const R(ro
         found.others[l] = 0, found.tilt[l] = 0, found.squares[l] = 0;
         picked[l] = dot[l] = mass[l] = 0;
     }
+    ahead.known = ahead.turn = 0;
     for (int l = 0; l < g->rows; l++) {
         int64_t at = g->first + l, label = g->active[l] ? g->label[l] : -1;
         const char *row = fl_locate(&job->input.rows, at).at;
