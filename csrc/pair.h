@@ -40,6 +40,19 @@ FL_INLINE R(pair) R(pair_product)(R(pair) a, R(pair) b) {
     return (R(pair)){y.high, R(fma)(a.high, b.low, R(fma)(a.low, b.high, y.low))};
 }
 
+/* Pairs and numbers of twice the bits. */
+FL_INLINE R(pair) R(split)(double x) {
+    real high = (real)x;
+    return (R(pair)){high, (real)(x - (double)high)};
+}
+FL_INLINE double R(whole)(R(pair) x) { return (double)x.high + (double)x.low; }
+
+/* a b, rounded once where there is a fused multiply-add. */
+FL_INLINE real R(scaled)(R(pair) a, real b) { return R(fma)(a.high, b, a.low * b); }
+FL_INLINE real R(short_product)(R(pair) a, R(pair) b) {
+    return R(fma)(a.high, b.high, R(fma)(a.high, b.low, a.low * b.high));
+}
+
 /* exp(x); only x.high is looked at for what is out of range. The steps are those of R(exp). */
 FL_INLINE real R(exp_pair)(R(pair) x) {
     real shifted = R(fma)(x.high, LOG2_E, EXP_MAGIC);

@@ -27,6 +27,7 @@ typedef struct {
 typedef struct {
     real smoothing, z_loss, unit; /* label smoothing / classes; z; 1 / ln base */
     real keep;                    /* 1 - label smoothing */
+    int simple;                   /* neither label smoothing nor z-loss */
     real weight_sum;
     double gamma, temperature;
     R(rate) rate;      /* 1 / temperature */
@@ -57,23 +58,28 @@ FL_INLINE real R(no_hess)(R(class_of) c, const R(row_params) *p, const R(coeffic
     return 0;
 }
 
-/* s, 1 / s (exact to more than the bits of `real`), and log (s / top) */
-FL_INLINE double R(sum_of)(const R(summary) *s) { return (double)s->top + (double)s->others; }
-FL_INLINE double R(inverse)(const R(summary) *s) {
-#if REAL_BITS == 32 /* a division in single precision and one step of Newton's method */
-    double sum = R(sum_of)(s), guess = (double)(1 / (real)sum);
-    return r64_fma(guess, r64_fma(-sum, guess, 1), guess);
-#else
-    return 1 / R(sum_of)(s);
-#endif
+/* 1 / s */
+FL_INLINE R(pair) R(inverse)(const R(summary) *s) {
+    const R(pair) sum = R(sum)(s->top, s->others);
+    const real guess = 1 / sum.high;
+    return (R(pair)){guess, -guess * R(fma)(sum.low, guess, R(product_rest)(sum.high, guess, 1))};
 }
 
 /* 1 - p of a class with this e, without cancellation: only a largest class has p > 1/2. */
 FL_INLINE double R(missing)(const R(summary) *s, double e) {
-    int lesser = e < (double)s->top;
-    double others = (double)s->others + ((double)s->top - e);
-    return lesser ? 1 - e * R(inverse)(s) : others * R(inverse)(s);
+    const double inverse = R(whole)(R(inverse)(s)), others = (double)s->others + ((double)s->top - e);
+    const int lesser = e < (double)s->top;
+    return lesser ? 1 - e * inverse : others * inverse;
 }
+
+/* The same, and its product with a factor of the row, rounded to `real` on the way. */
+FL_INLINE real R(missing_share)(const R(summary) *s, R(pair) inverse, real e, R(pair) factor) {
+    const int lesser = e < s->top;
+    const real missing = lesser ? 1 - R(scaled)(inverse, e) : R(scaled)(inverse, s->others);
+    return R(scaled)(factor, missing);
+}
+
+/* log (s / top) */
 FL_INLINE real R(log_sum)(const R(summary) *s) { return R(log1p)(s->others / s->top); }
 
 /* lse = m + log (s / top); its gradient is p. A row of masked classes only has lse -inf and gradient 0. */
@@ -83,7 +89,7 @@ FL_INLINE real R(log_sum)(const R(summary) *s) { return R(log1p)(s->others / s->
 FL_INLINE real R(logsumexp_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
     int empty = (s->max == -REAL_INF) & (s->others == -s->top);
     (void)p;
-    k->factor = empty ? 0 : (real)(s->scale * R(inverse)(s));
+    k->factor = empty ? 0 : R(short_product)(R(split)(s->scale), R(inverse)(s));
     return (s->max == REAL_INF) & (s->rest == s->rest) ? REAL_INF : s->max + R(log_sum)(s);
 }
 FL_INLINE real R(logsumexp_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
@@ -98,7 +104,7 @@ FL_INLINE real R(logsumexp_grad)(R(class_of) c, const R(row_params) *p, const R(
 #define softmax_grad logsumexp_grad
 FL_INLINE real R(softmax_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
     (void)p;
-    k->factor = (real)(s->scale * R(inverse)(s));
+    k->factor = R(short_product)(R(split)(s->scale), R(inverse)(s));
     return 0;
 }
 
@@ -111,8 +117,8 @@ FL_INLINE R(dots) R(softmax_vjp_dot)(R(class_of) c, const R(row_params) *p) {
 }
 FL_INLINE real R(softmax_vjp_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
     (void)p;
-    k->factor = (real)(s->scale * R(inverse)(s));
-    k->offset = (real)((double)s->dot * R(inverse)(s));
+    k->factor = R(short_product)(R(split)(s->scale), R(inverse)(s));
+    k->offset = R(scaled)(R(inverse)(s), s->dot);
     return 0;
 }
 FL_INLINE real R(softmax_vjp_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
@@ -143,7 +149,7 @@ FL_INLINE R(dots) R(log_softmax_vjp_dot)(R(class_of) c, const R(row_params) *p) 
 }
 FL_INLINE real R(log_softmax_vjp_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
     (void)p;
-    k->factor = (real)((double)s->dot * R(inverse)(s));
+    k->factor = R(scaled)(R(inverse)(s), s->dot);
     return 0;
 }
 FL_INLINE real R(log_softmax_vjp_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
@@ -153,7 +159,7 @@ FL_INLINE real R(log_softmax_vjp_grad)(R(class_of) c, const R(row_params) *p, co
 
 /* The curvature A p (1 - p) + 2 z p^2 of both cross entropies, as e ((others + (top - e)) A / s^2 + e 2 z / s^2). */
 FL_INLINE void R(set_curve)(const R(summary) *s, const R(row_params) *p, double all, R(coefficients) *k) {
-    double per_square = s->scale * R(inverse)(s) * R(inverse)(s);
+    double inverse = R(whole)(R(inverse)(s)), per_square = s->scale * inverse * inverse;
     k->top = s->top;
     k->others = s->others;
     k->curve = (real)(all * per_square);
@@ -178,12 +184,18 @@ FL_INLINE real R(cross_entropy_finish)(const R(summary) *s, const R(row_params) 
     real log_sum = R(log_sum)(s), lse = s->max + log_sum, main = p->keep * s->weight, gap = s->max - s->picked;
     double from_z = r64_times(2 * (double)p->z_loss, (double)lse), smoothing = (double)p->smoothing;
     double rest = smoothing * (double)p->weight_sum + from_z, all = (double)p->keep * (double)s->weight + rest;
-    double e = (double)s->top * (double)R(exp_nonpositive)(-gap);
-    double missing = R(missing)(s, e);
-    k->factor = (real)(s->scale * all * R(inverse)(s));
-    k->offset = (real)(s->scale * smoothing);
-    k->at_target = (real)(s->scale * ((rest - smoothing * (double)s->weight) - all * missing));
+    real e = s->top * R(exp_nonpositive)(-gap);
     R(set_curve)(s, p, all, k);
+    if (p->simple) { /* A = w, and nothing cancels */
+        const R(pair) factor = R(split)(s->scale * (double)s->weight), inverse = R(inverse)(s);
+        k->factor = R(short_product)(factor, inverse);
+        k->offset = 0;
+        k->at_target = -R(missing_share)(s, inverse, e, factor);
+        return R(weigh)(main, gap + log_sum);
+    }
+    k->factor = (real)(s->scale * all * R(whole)(R(inverse)(s)));
+    k->offset = (real)(s->scale * smoothing);
+    k->at_target = (real)(s->scale * ((rest - smoothing * (double)s->weight) - all * R(missing)(s, (double)e)));
     return R(weigh)(main, gap + log_sum) + R(times)(p->smoothing, s->dot + p->weight_sum * log_sum) +
            R(times)(p->z_loss, lse * lse);
 }
@@ -206,7 +218,7 @@ FL_INLINE R(dots) R(cross_entropy_dense_dot)(R(class_of) c, const R(row_params) 
 FL_INLINE real R(cross_entropy_dense_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
     real log_sum = R(log_sum)(s), lse = s->max + log_sum;
     double all = (double)s->mass + r64_times(2 * (double)p->z_loss, (double)lse);
-    k->factor = (real)(s->scale * all * R(inverse)(s));
+    k->factor = (real)(s->scale * all * R(whole)(R(inverse)(s)));
     k->offset = (real)s->scale;
     R(set_curve)(s, p, all, k);
     return (s->dot + s->mass * log_sum) + R(times)(p->z_loss, lse * lse);
@@ -223,11 +235,11 @@ FL_INLINE real R(cross_entropy_dense_grad)(R(class_of) c, const R(row_params) *p
 #define focal_loss_grad logsumexp_grad
 FL_INLINE real R(focal_loss_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
     real gap = s->max - s->picked, nll = gap + R(log_sum)(s);
-    double e = (double)s->top * (double)R(exp_nonpositive)(-gap), hit = e * R(inverse)(s);
+    double e = (double)s->top * (double)R(exp_nonpositive)(-gap), hit = e * R(whole)(R(inverse)(s));
     double missing = R(missing)(s, e), ratio = missing == 0 ? 1 : r64_times(hit, (double)nll / missing);
     double power = r64_exp_nonpositive(r64_times(p->gamma, r64_log(missing)));
     double all = (double)s->weight * power, slope = s->scale * all * (1 + p->gamma * ratio);
-    k->factor = (real)(slope * R(inverse)(s));
+    k->factor = (real)(slope * R(whole)(R(inverse)(s)));
     k->at_target = (real)(-slope * missing);
     return (real)r64_weigh(all, (double)nll);
 }
@@ -253,10 +265,10 @@ FL_INLINE real R(nll_loss_grad)(R(class_of) c, const R(row_params) *p, const R(c
 #define selective_log_softmax_grad logsumexp_grad
 FL_INLINE real R(selective_log_softmax_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
     real gap = s->max - s->picked;
-    double e = (double)s->top * (double)R(exp_nonpositive)(-gap);
+    const R(pair) factor = R(split)(s->scale), inverse = R(inverse)(s);
     (void)p;
-    k->factor = (real)(-s->scale * R(inverse)(s));
-    k->at_target = (real)(s->scale * R(missing)(s, e));
+    k->factor = -R(short_product)(factor, inverse);
+    k->at_target = R(missing_share)(s, inverse, s->top * R(exp_nonpositive)(-gap), factor);
     return -(gap + R(log_sum)(s));
 }
 /* H = -sum of p log p = log (s / top) + (sum of -d e) / s; H'_j = -p_j (log p_j + H) = -p_j (d_j + (sum of -d e) / s). */
@@ -264,8 +276,8 @@ FL_INLINE real R(selective_log_softmax_finish)(const R(summary) *s, const R(row_
 #define entropy_dot no_dot
 #define entropy_hess no_hess
 FL_INLINE real R(entropy_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
-    k->factor = (real)(-s->scale * (double)p->unit * R(inverse)(s));
-    k->offset = (real)((double)s->tilt * R(inverse)(s));
+    k->factor = -R(short_product)(R(split)(s->scale * (double)p->unit), R(inverse)(s));
+    k->offset = R(scaled)(R(inverse)(s), s->tilt);
     return p->unit * (R(log_sum)(s) + k->offset);
 }
 FL_INLINE real R(entropy_grad)(R(class_of) c, const R(row_params) *p, const R(coefficients) *k) {
@@ -297,8 +309,8 @@ FL_INLINE real R(entropy_of_probabilities_grad)(R(class_of) c, const R(row_param
 FL_INLINE real R(score_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
     real log_sum = R(log_sum)(s);
     (void)p;
-    k->offset = log_sum + (real)((double)s->tilt * R(inverse)(s)); /* entropy */
-    k->factor = s->max + log_sum;                                  /* lse */
+    k->offset = log_sum + R(scaled)(R(inverse)(s), s->tilt); /* entropy */
+    k->factor = s->max + log_sum;                            /* lse */
     return -((s->max - s->picked) + log_sum);
 }
 #define score_grad no_hess
@@ -323,7 +335,7 @@ FL_INLINE real R(score_outcome_finish)(const R(summary) *s, const R(row_params) 
 #define score_outcome_brier_grad no_hess
 FL_INLINE real R(score_outcome_brier_finish)(const R(summary) *s, const R(row_params) *p, R(coefficients) *k) {
     double top = (double)s->top, e = top * (double)R(exp_nonpositive)(s->picked - s->max);
-    double missing = R(missing)(s, e), inverse = R(inverse)(s);
+    double missing = R(missing)(s, e), inverse = R(whole)(R(inverse)(s));
     k->at_target = (real)(((double)s->squares + (top * top - e * e)) * (inverse * inverse) + missing * missing);
     return R(score_outcome_finish)(s, p, k);
 }

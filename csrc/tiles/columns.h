@@ -86,12 +86,12 @@ FL_NOINLINE void R(add_parts)(double *to, const real *parts) {
 /* Classes that come before the labels, of a panel that begins with class j. */
 FL_INLINE void R(rank_panel)(R(scans) *s, R(panel) x, int64_t j, int64_t n, int lanes, const real *picked,
                              const bits_t *label) {
-    for (int64_t first = 0; first < lanes; first += R(abreast)) {
-        FL_ALIGNED(64) bits_t above[R(abreast)] = {0};
+    for (int64_t first = 0; first < lanes; first += LANES) {
+        FL_ALIGNED(64) bits_t above[LANES] = {0};
         for (int64_t c = 0; c < n; c++) {
             const bits_t here = (bits_t)(j + c);
             FL_SIMD
-            for (int i = 0; i < R(abreast); i++) {
+            for (int i = 0; i < LANES; i++) {
                 const int64_t l = first + i;
                 const real v = x.at[c * x.step + l];
                 const int ahead = (v > picked[l]) | ((v == picked[l]) & (here < label[l]));
@@ -99,7 +99,7 @@ FL_INLINE void R(rank_panel)(R(scans) *s, R(panel) x, int64_t j, int64_t n, int 
             }
         }
         FL_SIMD
-        for (int i = 0; i < R(abreast); i++)
+        for (int i = 0; i < LANES; i++)
             s->ahead[first + i] += (int32_t)above[i];
     }
 }
@@ -225,13 +225,17 @@ FL_INLINE void R(lane_labels)(const R(group) *g, bits_t *label) {
  * labels: a load at an address of each lane's own takes longer. */
 FL_INLINE void R(pick)(const fl_rowwise *job, const R(group) *g, R(panel) x, const bits_t *label, real *picked) {
     if (job->classes <= 32) {
-        for (int64_t first = 0; first < g->lanes; first += LANES)
-            for (int64_t c = 0; c < job->classes; c++) {
+        for (int64_t first = 0; first < g->lanes; first += LANES) {
+            FL_SIMD
+            for (int l = 0; l < LANES; l++)
+                picked[first + l] = label[first + l] == 0 ? x.at[first + l] : 0;
+            for (int64_t c = 1; c < job->classes; c++) {
                 FL_SIMD
                 for (int l = 0; l < LANES; l++)
                     picked[first + l] =
                         label[first + l] == (bits_t)c ? x.at[c * x.step + first + l] : picked[first + l];
             }
+        }
         return;
     }
     for (int l = 0; l < g->lanes; l++)
@@ -282,12 +286,12 @@ FL_INLINE void R(put_ranks)(const fl_rowwise *job, const R(group) *g, R(scans) *
         job->rank[g->first + l] = s->ahead[l];
 }
 
-/* Room for panels. What is written while another is read lies a few lines off the place in a page that the other has: a load
- * waits for a store to the same place in any page. */
+/* Room for panels. A load waits for a store to the same place in any page: what is written while another is read has the
+ * place of lines that have been read already. */
 typedef struct {
-    FL_ALIGNED(64) real flat[R(panel_size)], buffer[R(panel_size)], dense[R(panel_size)], off[2 * LANES];
-    real kept[R(panel_size)]; /* e of the last panel that was scanned */
-    real further_off[2 * LANES], out[R(panel_size)];
+    FL_ALIGNED(64) real out[R(panel_size)], off[2 * LANES];
+    real kept[R(panel_size)], further_off[2 * LANES]; /* e of the last panel that was scanned */
+    real buffer[R(panel_size)], flat[R(panel_size)], dense[R(panel_size)];
 } R(panels);
 
 FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R(row_params) *p,
@@ -307,8 +311,6 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
             dot[l] = mass[l] = 0;
     if (kernel.needs & NEEDS_LABEL) {
         R(lane_labels)(g, label);
-        for (int l = 0; l < R(most_lanes); l++)
-            picked[l] = 0;
         R(pick)(job, g, x, label, picked);
     }
     if (kernel.needs & NEEDS_SQUARES)

@@ -66,7 +66,7 @@ FL_INLINE void R(finish_as)(const R(scans) *s, const R(group) *g, const real *pi
     const double scale = g->scale[0];
     R(row_params) params = *p;
     if (plain)
-        params.smoothing = 0, params.keep = 1, params.z_loss = 0;
+        params.smoothing = 0, params.keep = 1, params.z_loss = 0, params.simple = 1;
     for (int64_t first = 0; first < g->lanes; first += LANES) {
         FL_SIMD
         for (int i = 0; i < LANES; i++) {

@@ -99,18 +99,20 @@ FL_INLINE r32_wides r32_fours_of(const float *at, int64_t rows) {
     return r32_transpose_fours(v);
 }
 
-/* And back, to rows that follow one another; eight classes at a time while there are so many, for fewer stores. */
+/* And back, to rows that follow one another; eight classes at a time where there are more than four, for
+ * fewer stores. */
 FL_INLINE void r32_transpose_classes(const float *panel, int64_t rows, int64_t n, float *to) {
     for (int64_t i = 0; i < rows; i += r32_width) {
         const float *at = panel + i;
         float *row = to + i * n;
         int64_t j = 0;
-        for (; j + 8 <= n; j += 8) {
-            r32_wides v = r32_fours_of(at + j * rows, rows), w = r32_fours_of(at + (j + 4) * rows, rows);
-            fl_part_eights(v.a, w.a, row + j, 4 * n);
-            fl_part_eights(v.b, w.b, row + n + j, 4 * n);
-            fl_part_eights(v.c, w.c, row + 2 * n + j, 4 * n);
-            fl_part_eights(v.d, w.d, row + 3 * n + j, 4 * n);
+        for (; n >= 8 && j + 4 < n; j += 8) {
+            const int64_t c = fl_min(j, n - 8);
+            r32_wides v = r32_fours_of(at + c * rows, rows), w = r32_fours_of(at + (c + 4) * rows, rows);
+            fl_part_eights(v.a, w.a, row + c, 4 * n);
+            fl_part_eights(v.b, w.b, row + n + c, 4 * n);
+            fl_part_eights(v.c, w.c, row + 2 * n + c, 4 * n);
+            fl_part_eights(v.d, w.d, row + 3 * n + c, 4 * n);
         }
         for (; j < n; j += 4) {
             const int64_t c = fl_min(j, n - 4);

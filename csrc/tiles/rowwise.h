@@ -59,6 +59,7 @@ FL_INLINE R(row_params) R(params_of)(const fl_rowwise *job) {
     p.keep = (real)(1 - job->param[0]);
     p.smoothing = (real)(job->param[0] / (double)job->all_classes);
     p.z_loss = (real)job->param[1];
+    p.simple = job->param[0] == 0 && job->param[1] == 0;
     p.unit = (real)job->param[2];
     p.weight_sum = (real)job->weight_sum;
     p.gamma = job->param[3];
