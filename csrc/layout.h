@@ -101,6 +101,8 @@ FL_INLINE int64_t fl_get_label(int dtype, const char *from, int swapped) {
 FL_INLINE void fl_labels_as(int dtype, const char *from, int64_t stride, int swapped, int64_t n, int64_t *to) {
     const int64_t item = fl_itemsize(dtype);
     if (stride == item && !swapped) {
+        for (int64_t line = 0; line < n * item; line += 64) /* the next labels */
+            FL_PREFETCH_NEAR(from + n * item + line);
         FL_SIMD
         for (int64_t i = 0; i < n; i++)
             to[i] = fl_get_label(dtype, from + i * item, 0);

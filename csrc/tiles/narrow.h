@@ -76,7 +76,7 @@ FL_INLINE void R(put_by)(R(narrow_sums) *of, double *rest, double *tilt, int lan
 
 /* All classes: four running sums, class c in number c % 4, and no more than 16 classes before they are put by, so that equal
  * terms, whose roundings do not make up for each other, are few in each. Between the classes memory is asked for what comes
- * next, `bytes` from `ahead` on, and what was there before leaves. */
+ * next, `bytes` from `ahead` on, and for what comes later, as by fl_look_ahead; and what was there before leaves. */
 FL_INLINE void R(sum_classes)(R(scans) *s, R(panel) x, int64_t n, int lanes, const char *ahead, int64_t bytes,
                               R(outgoing) *outgoing, real *kept, int based, int needs) {
     const int64_t step = bytes / n;
@@ -90,7 +90,7 @@ FL_INLINE void R(sum_classes)(R(scans) *s, R(panel) x, int64_t n, int lanes, con
         const real *at = x.at + c * x.step;
         real *e = kept + c * lanes;
         for (int64_t line = 0; line < step; line += 64)
-            FL_PREFETCH_NEAR(ahead + c * step + line);
+            FL_PREFETCH(ahead + FL_AHEAD + c * step + line), FL_PREFETCH_NEAR(ahead + c * step + line);
         if (leaving > 0)
             R(send)(outgoing, leaving);
         if (c % 16 == 0 && c > 0)
