@@ -30,14 +30,15 @@ FL_INLINE void R(add_class)(R(narrow_sums) *sums, const R(scans) *s, const real 
         for (int i = 0; i < LANES; i++) {
             const int64_t l = first + i;
             R(unit) unit = {based ? s->base[l] : 0, 0, s->magic[l], s->low[l], 0, R(plain_rate)()};
-            const real e = R(exp_in)(unit, x[l]), large = begin ? 0 : sums->large[l], less = R(min_bits)(large, e);
+            const real v = x[l], e = R(exp_in)(unit, v);
+            const real large = begin ? 0 : sums->large[l], less = R(min_bits)(large, e);
             kept[l] = e;
             sums->rest[l] = (begin ? 0 : sums->rest[l]) + less;
             sums->large[l] = R(max_bits)(large, e);
             if (needs & NEEDS_SQUARES)
                 sums->squares[l] = (begin ? 0 : sums->squares[l]) + less * less;
             if (needs & NEEDS_TILT)
-                sums->tilt[l] = R(fma)(e, R(below_max)(unit, s->max[l], x[l]), begin ? 0 : sums->tilt[l]);
+                sums->tilt[l] = R(fma)(e, R(below_max)(unit, s->max[l], v), begin ? 0 : sums->tilt[l]);
         }
     }
 }
