@@ -47,11 +47,15 @@ FL_INLINE R(pair) R(split)(double x) {
 }
 FL_INLINE double R(whole)(R(pair) x) { return (double)x.high + (double)x.low; }
 
-/* a b, rounded once where there is a fused multiply-add. */
-FL_INLINE real R(scaled)(R(pair) a, real b) { return R(fma)(a.high, b, a.low * b); }
+/* a b, rounded once, or nearly. */
 FL_INLINE real R(short_product)(R(pair) a, R(pair) b) {
+#if REAL_BITS == 32 && !FL_HAS_FMA
+    return (real)(R(whole)(a) * R(whole)(b));
+#else
     return R(fma)(a.high, b.high, R(fma)(a.high, b.low, a.low * b.high));
+#endif
 }
+FL_INLINE real R(scaled)(R(pair) a, real b) { return R(short_product)(a, (R(pair)){b, 0}); }
 
 /* exp(x); only x.high is looked at for what is out of range. The steps are those of R(exp). */
 FL_INLINE real R(exp_pair)(R(pair) x) {
