@@ -11,6 +11,7 @@
 #include "tiles/rowwise.h"
 #include "tiles/lanes.h"
 #include "tiles/folds.h"
+#include "tiles/scan.h"
 #include "tiles/rows.h"
 #include "tiles/pieces.h"
 #include "tiles/panel.h"

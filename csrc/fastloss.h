@@ -85,7 +85,7 @@ typedef struct {
 
 /* What is known of a row whose classes come in pieces, between one piece and the next. */
 typedef struct {
-    double max, count, rest; /* as the scan's (tiles/rows.h) */
+    double max, count, rest; /* as the scan's (tiles/scan.h) */
     double picked;           /* the target's logit */
     double dot, mass;        /* the kernel's own sums, the first of them as seen from `max` */
 } fl_carry;

@@ -1,4 +1,4 @@
-/* Rows whose classes come in pieces, as where the logits are made a piece at a time: the scan of tiles/rows.h goes on from
+/* Rows whose classes come in pieces, as where the logits are made a piece at a time: the scan of tiles/scan.h goes on from
  * what it left behind, and a piece's derivatives come from what all of them found. Pieces of whole blocks give the bits of
  * the row in one; only the kernel's own sums, seen from a maximum that grows, are added up in another way. */
 
