@@ -121,6 +121,10 @@ FL_INLINE void fl_stream_end(void) {}
 
 /* float16 and bfloat16 <-> float32 by instructions made for it, as many whole vectors as fit; returns how many elements.
  * half.h does the rest, and says how a bfloat16 is rounded. */
+FL_INLINE int64_t fl_convert_none(const void *from, int64_t n, const void *to) {
+    (void)from, (void)n, (void)to;
+    return 0;
+}
 #if defined(__F16C__)
 FL_INLINE int64_t fl_widen_f16(const char *from, int64_t n, float *to) {
     int64_t i = 0;
@@ -152,14 +156,8 @@ FL_INLINE int64_t fl_narrow_f16(const float *from, int64_t n, char *to) {
     return i;
 }
 #else
-FL_INLINE int64_t fl_widen_f16(const char *from, int64_t n, float *to) {
-    (void)from, (void)n, (void)to;
-    return 0;
-}
-FL_INLINE int64_t fl_narrow_f16(const float *from, int64_t n, char *to) {
-    (void)from, (void)n, (void)to;
-    return 0;
-}
+#define fl_widen_f16 fl_convert_none
+#define fl_narrow_f16 fl_convert_none
 #endif
 
 #if defined(__AVX512BW__)
@@ -195,14 +193,8 @@ FL_INLINE int64_t fl_narrow_bf16(const float *from, int64_t n, char *to) {
     return i;
 }
 #else
-FL_INLINE int64_t fl_widen_bf16(const char *from, int64_t n, float *to) {
-    (void)from, (void)n, (void)to;
-    return 0;
-}
-FL_INLINE int64_t fl_narrow_bf16(const float *from, int64_t n, char *to) {
-    (void)from, (void)n, (void)to;
-    return 0;
-}
+#define fl_widen_bf16 fl_convert_none
+#define fl_narrow_bf16 fl_convert_none
 #endif
 
 /* FL_SHUFFLE says whether vectors with a shuffle exist (gcc >= 12, clang), of FL_VECTOR bytes: tiles/panel.h transposes
