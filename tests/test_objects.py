@@ -1,4 +1,4 @@
-"""Each instruction set's object defines its table alone and calls only libm and memcpy's family."""
+"""Each instruction set's object defines its table alone, calls only libm and memcpy's family, and scans whole vectors."""
 
 from __future__ import annotations
 
@@ -39,3 +39,24 @@ def test_calls_mathematics_and_memory_alone(path):
     undefined = symbols(path, "--undefined-only")
     foreign = {name for name in undefined if not (LIBM.fullmatch(name) or LIBC.fullmatch(name))}
     assert foreign <= {"GLOBAL_OFFSET_TABLE_"}
+
+
+@pytest.mark.skipif(not shutil.which("objdump"), reason="needs objdump")
+@pytest.mark.parametrize(
+    "path", [path for path in OBJECTS if path.stem.startswith("avx512")], ids=lambda path: path.stem
+)
+def test_scans_neither_gather_nor_scatter(path):
+    # An index that may wrap makes gcc reach for each lane's address: several times slower, with the same bits.
+    done = subprocess.run(
+        ["objdump", "-d", "--no-show-raw-insn", str(path)], capture_output=True, text=True, check=True
+    )
+    name, scans, reached = "", set(), set()
+    for line in done.stdout.splitlines():
+        if begin := re.fullmatch(r"[0-9a-f]+ <(.*)>:", line):
+            name = begin[1]
+        if "_scan_" in name:
+            scans.add(name)
+            if re.search(r"\bvp?(gather|scatter)", line):
+                reached.add(name)
+    assert scans
+    assert not reached
