@@ -1,4 +1,4 @@
-"""Each instruction set's object defines its table alone, calls only libm and memcpy's family, and scans whole vectors."""
+"""Each instruction set's object defines its table alone, calls only libm and memcpy's family, scans whole vectors."""
 
 from __future__ import annotations
 
