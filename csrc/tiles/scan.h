@@ -147,13 +147,15 @@ FL_INLINE void R(exp_strip)(R(lane_sums) *to, const R(strip) *b, R(unit) unit, r
         tops[l] = R(max)(b->next[next_body + l], tops[l]);
 }
 
-/* How many of n elements are equal to `value`. */
-FL_INLINE int64_t R(count_ties)(const real *x, int64_t n, real value) {
-    int32_t equal = 0;
-    FL_SIMD_REDUCE(+, equal)
-    for (int i = 0; i < (int)n; i++)
-        equal += x[i] == value;
-    return equal;
+/* Counts those of a block's elements from number i on, a multiple of LANES, that are equal to `value` and before `end`. */
+FL_INLINE void R(count_ties)(bits_t *counts, const R(strip) *b, int64_t i, int64_t end, real value) {
+    for (; i < end; i += LANES) {
+        const real *x = i < b->body ? b->x + i : b->tail;
+        const int n = (int)(end - i);
+        FL_SIMD
+        for (int l = 0; l < LANES; l++)
+            counts[l] = (x[l] == value) & (l < n) ? counts[l] + 1 : counts[l];
+    }
 }
 
 /* Takes in a block whose maximum is `top`; the answer is that of the next, if there is one. */
@@ -183,9 +185,8 @@ FL_INLINE real R(scan_block)(R(scan) *s, const R(strip) *b, real top, real picke
     if (needs & NEEDS_SQUARES)
         s->squares += R(fold_lanes)(sums.squares);
     if (needs & NEEDS_RANK) {
+        R(count_ties)(sums.above, b, level.sure, earlier, picked);
         s->ahead += (int64_t)R(fold_counts)(sums.above);
-        if (level.sure < earlier)
-            s->ahead += R(count_ties)(b->x + level.sure, earlier - level.sure, picked);
     }
     return b->next ? R(fold_max)(tops) : 0;
 }
