@@ -111,6 +111,7 @@ typedef struct {
     double softcap; /* 0: none */
     double scale;
     int stream;
+    int64_t origin; /* the row with which the following begin */
     void *value;    /* one per row, of the compute dtype */
     void *score[3]; /* likewise, of a kernel that scores: entropy; logsumexp or confidence; Brier score */
     int64_t *rank, *prediction;
@@ -215,6 +216,16 @@ typedef struct {
     int64_t *within; /* per segment, of each bound */
 } fl_tally;
 
+/* Rows to evaluate: of each of their tiles the exact sums of loss and entropy, and how many ranks are below each bound. */
+typedef struct {
+    fl_rowwise rows;
+    int64_t tile_items;
+    fl_sum *sum; /* per tile, both */
+    int bounds;
+    const int64_t *bound;
+    int64_t *within; /* per tile, of each bound */
+} fl_evaluation;
+
 /* losses.def names every kernel once; here it becomes enums, in isa.h the table, in _core.pyx the names. */
 enum fl_pointwise_loss {
 #define POINTWISE(name, operands, grads) FL_##name,
@@ -258,7 +269,7 @@ typedef struct {
     fl_tile *pairwise[FL_PAIRWISE_COUNT];
     fl_tile *distances, *both_ways;
     fl_tile *labels; /* checks the labels and adds up their weights */
-    fl_tile *tally;
+    fl_tile *tally, *evaluate;
     fl_tile *read, *copy; /* the machine's limits, for benchmarks; the job is an fl_probe */
 } fl_table;
 

@@ -85,6 +85,7 @@ const fl_table FL_TABLE(FL_ISA, FL_BITS) = {
     R(both_ways_tile),
     R(labels_tile),
     R(tally_tile),
+    R(evaluate_tile),
     read_tile,
     copy_tile,
 };

@@ -1,6 +1,6 @@
 # The C surface (csrc/fastloss.h) as the binding sees it; Cython reads this before _core.pyx.
 
-from libc.stdint cimport int64_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
 
 cdef extern from "fastloss.h" nogil:
     enum:
@@ -64,6 +64,7 @@ cdef extern from "fastloss.h" nogil:
         double *param
         double softcap, scale
         int stream
+        int64_t origin
         void *value
         void **score
         int64_t *rank
@@ -135,7 +136,8 @@ cdef extern from "fastloss.h" nogil:
         void *factors
 
     ctypedef struct fl_sum:
-        pass
+        uint32_t *digit
+        int64_t nan, inf, minus_inf
 
     ctypedef struct fl_tally:
         const int64_t *first
@@ -143,6 +145,14 @@ cdef extern from "fastloss.h" nogil:
         const void **value
         fl_sum *sum
         const int64_t *rank
+        int bounds
+        const int64_t *bound
+        int64_t *within
+
+    ctypedef struct fl_evaluation:
+        fl_rowwise rows
+        int64_t tile_items
+        fl_sum *sum
         int bounds
         const int64_t *bound
         int64_t *within
@@ -157,6 +167,7 @@ cdef extern from "fastloss.h" nogil:
         fl_tile *both_ways
         fl_tile *labels
         fl_tile *tally
+        fl_tile *evaluate
         fl_tile *read
         fl_tile *copy
 

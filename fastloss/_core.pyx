@@ -3,7 +3,7 @@
 
 cimport numpy as cnp
 from cpython.long cimport PyLong_AsLongAndOverflow
-from libc.stdint cimport int64_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
 
 cnp.import_array()
 
@@ -218,6 +218,29 @@ cdef int describe_rows(fl_matrix *to, cnp.ndarray array, int axis) except -1:
     return 0
 
 
+cdef int describe_job(fl_rowwise *job, cnp.ndarray input, int axis, label, ignore_index) except -1:
+    """Rows of logits, entire, and their labels; nothing else is given or asked for."""
+    cdef int i
+    job.classes = cnp.PyArray_DIM(input, axis)
+    job.count = cnp.PyArray_SIZE(input) // job.classes
+    describe_rows(&job.input, input, axis)
+    job.phase, job.first_class, job.all_classes = FL_ENTIRE, 0, job.classes
+    job.carry = NULL
+    job.dense.rows.data = job.grad.rows.data = job.hess.rows.data = job.label.data = NULL
+    if label is not None:
+        describe(&job.label, label, cnp.PyArray_NDIM(label), cnp.PyArray_DIMS(label), -1)
+    job.has_ignore = ignore_index is not None
+    job.ignore_index = ignore_index if job.has_ignore else 0
+    job.upstream = job.weight = job.value = NULL
+    job.weight_sum = job.classes
+    for i in range(FL_MAX_PARAMS):
+        job.param[i] = 0
+    job.softcap, job.scale, job.stream, job.origin = 0, 1, False, 0
+    job.score[0] = job.score[1] = job.score[2] = NULL
+    job.rank = job.prediction = NULL
+    return 0
+
+
 cdef int check(int code) except -1:
     if code != 0:
         raise MemoryError("fastloss: no memory for the partial sums")
@@ -286,21 +309,10 @@ def rowwise(int loss, bint wide, cnp.ndarray input, int axis, label, dense, upst
     cdef int ndim = cnp.PyArray_NDIM(input), i
     cdef bint picked
     cdef cnp.ndarray a
-    job.classes = cnp.PyArray_DIM(input, axis)
-    job.count = cnp.PyArray_SIZE(input) // job.classes
-    describe_rows(&job.input, input, axis)
-    job.phase, job.first_class, job.all_classes = FL_ENTIRE, 0, job.classes
+    describe_job(&job, input, axis, label, ignore_index)
     if piece is not None:
         job.phase, job.first_class, job.all_classes, a = piece
         job.carry = <fl_carry *>cnp.PyArray_DATA(a)
-    job.dense.rows.data = job.grad.rows.data = job.hess.rows.data = NULL
-    job.label.data = NULL
-    job.upstream = job.weight = job.value = NULL
-    job.score[0] = job.score[1] = job.score[2] = NULL
-    job.rank = job.prediction = NULL
-    if label is not None:
-        a = label
-        describe(&job.label, a, cnp.PyArray_NDIM(a), cnp.PyArray_DIMS(a), -1)
     if dense is not None:
         describe_rows(&job.dense, dense, axis)
     if upstream is not None:
@@ -308,10 +320,8 @@ def rowwise(int loss, bint wide, cnp.ndarray input, int axis, label, dense, upst
     if weight is not None:
         job.weight = cnp.PyArray_DATA(weight)
     job.weight_sum = weight_sum
-    job.has_ignore = ignore_index is not None
-    job.ignore_index = ignore_index if job.has_ignore else 0
-    for i in range(FL_MAX_PARAMS):
-        job.param[i] = params[i] if i < len(params) else 0
+    for i in range(len(params)):
+        job.param[i] = params[i]
     job.softcap = softcap
     job.scale = scale
     job.stream = stream

@@ -14,7 +14,7 @@ from . import _core, arrays
 from .arrays import Array
 from .threads import get_num_threads, wanted
 
-__all__ = ["UNIT", "ExactSum", "divide", "lengths", "pieces", "tally"]
+__all__ = ["UNIT", "ExactSum", "divide", "lengths", "pieces", "sum_of", "tally"]
 
 _UNIT_BITS = 1074
 UNIT = 1 << _UNIT_BITS
@@ -141,7 +141,7 @@ def tally(
     first : ndarray of int64
         Where each segment begins, and the end of the last.
     rank : ndarray of int64, optional
-        Of the same length.
+        Of the same length; -1 is below no bound.
     bounds : ndarray of int64
         What ranks are compared with.
 
@@ -153,11 +153,11 @@ def tally(
     double = values[0].dtype == np.float64
     taken = tuple(arrays.contiguous(each.reshape(-1), double) for each in values)
     found, within = _core.tally(double, taken, rank, bounds, first, wanted())
-    return [[_sum_of(each) for each in of_arrays] for of_arrays in found], within
+    return [[sum_of(each) for each in of_arrays] for of_arrays in found], within
 
 
-def _sum_of(found: Array) -> ExactSum:
-    """From the bytes of an fl_sum."""
+def sum_of(found: Array) -> ExactSum:
+    """From the bytes of an fl_sum (csrc/fastloss.h)."""
     digits = found[:_DIGITS].view(np.uint32).astype("<u4", copy=False)
     return ExactSum(int.from_bytes(digits.tobytes(), "little", signed=True), *found[_DIGITS:].view(np.int64).tolist())
 

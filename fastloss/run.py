@@ -307,10 +307,14 @@ class Rowwise:
             code, self.double, self.input, self.axis, self.label, dense, upstream, self.weight, self.weight_sum,
             self.ignore_index, self.params, self.softcap, scale, stream, value, grad, hess, extra, wanted(),
         )  # fmt: skip
+        self._check(bad)
+        return total, weight
+
+    def _check(self, bad: int) -> None:
+        """Raise IndexError for a row with a label out of range, where there is one (not -1)."""
         if bad >= 0:
             assert self.label is not None
             raise arrays.bad_label(self.label, bad, self.classes, self.loss, "target")
-        return total, weight
 
     def _per_row(self) -> Array | None:
         if self.reduction != "none":

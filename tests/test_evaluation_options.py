@@ -296,11 +296,12 @@ def test_updates_that_do_not_fit_the_options(options, given, message):
     assert made.compute()["count"] == 0
 
 
-def test_a_bad_label_in_a_later_block_leaves_everything_as_it_was():
+@pytest.mark.parametrize("options", [{}, {"ranks": True}], ids=str)
+def test_a_bad_label_in_a_later_block_leaves_everything_as_it_was(options):
     first = BLOCK_ROWS // 1000 + 1
     logits, labels = np.zeros((first + 1, 1000, 3), np.float32), np.zeros((first + 1, 1000), int)
     labels[first, 998] = 3
-    made = fl.Evaluation()
+    made = fl.Evaluation(**options)
     with fl.num_threads(1), pytest.raises(IndexError, match=rf"target\[{first}, 998\] is 3"):
         made.update(logits, labels)
     assert made.compute()["count"] == 0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 import fastloss as fl
 from fastloss.evaluation.tokens import Reader
+from fastloss.exactsum import UNIT
 
 FIELDS = frozenset(["loss", "entropy", "rank", "confidence", "brier", "correct"])
 WIDTHS = [1, 2, 7, 10, 16, 17, 33, 64, 65, 100, 1000, 1024, 1025, 2500, 5000]
@@ -93,6 +96,35 @@ def test_other_layouts_have_the_same_bits(classes, dtype, isa):
         assert (found["rank"][~kept] == -1).all()
     one = read(logits[5], labels[5])
     assert one["rank"] == whole["rank"][5]
+
+
+def sums(values):
+    """The exact sum of those that are finite, and how many are NaN, inf and -inf."""
+    wide = values.astype(np.float64)
+    total = sum((Fraction(each) for each in wide[np.isfinite(wide)].tolist()), Fraction(0))
+    return total, *((int(found.sum())) for found in (np.isnan(wide), wide == np.inf, wide == -np.inf))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows, classes", [(1, 7), (64, 64), (1023, 3), (1025, 10), (14000, 10), (70, 1100), (5, 70000)])
+def test_sums_are_those_of_the_rows(rows, classes, dtype, isa):
+    logits, labels = batch(rows, classes, dtype, seed=rows)
+    labels[0] = 1
+    logits[rows // 2, 1] = np.nan
+    logits[rows // 3, :2] = np.inf, -np.inf
+    found = read(logits, labels)
+    kept = labels != -100
+    bounds = np.array([1, 3, classes], np.int64)
+    wide = np.ascontiguousarray(np.moveaxis(logits[None], -1, 1)), labels[None]
+    for threads in (1, 3):
+        for x, y, axis in ((logits, labels, -1), (logits[::-1], labels[::-1], -1), (*wide, 1)):
+            with fl.num_threads(threads):
+                loss, entropy, within, count = Reader(x, y, axis, -100, FIELDS).sums(bounds)
+            for total, name in ((loss, "loss"), (entropy, "entropy")):
+                told = Fraction(total.total, UNIT), total.nan, total.inf, total.minus_inf
+                assert told == sums(found[name][kept]), name
+            assert within == [int((found["rank"][kept] < bound).sum()) for bound in bounds]
+            assert count == kept.sum()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

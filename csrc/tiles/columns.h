@@ -283,7 +283,7 @@ FL_INLINE void R(put_ranks)(const fl_rowwise *job, const R(group) *g, R(scans) *
     for (int l = 0; !g->all_active && l < g->rows; l++)
         s->ahead[l] = g->active[l] ? s->ahead[l] : -1;
     for (int l = 0; l < g->rows; l++)
-        job->rank[g->first + l] = s->ahead[l];
+        job->rank[g->first - job->origin + l] = s->ahead[l];
 }
 
 /* Room for panels. A load waits for a store to the same place in any page: what is written while another is read has the
@@ -369,7 +369,7 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
         R(put_scores)(job, g, &lanes);
         R(put_ranks)(job, g, &s);
         for (int l = 0; kernel.needs & NEEDS_FIRST && l < g->rows; l++)
-            job->prediction[g->first + l] = s.others[l] == s.others[l] ? s.first[l] : -1;
+            job->prediction[g->first - job->origin + l] = s.others[l] == s.others[l] ? s.first[l] : -1;
     }
     if (!job->grad.rows.data)
         return;

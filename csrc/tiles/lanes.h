@@ -106,5 +106,5 @@ FL_INLINE void R(put_scores)(const fl_rowwise *job, const R(group) *g, const R(l
     const real *found[3] = {lanes->offset, lanes->factor, lanes->at_target};
     for (int i = 0; i < 3; i++)
         if (job->score[i])
-            memcpy((real *)job->score[i] + g->first, found[i], (size_t)g->rows * sizeof(real));
+            memcpy((real *)job->score[i] + (g->first - job->origin), found[i], (size_t)g->rows * sizeof(real));
 }

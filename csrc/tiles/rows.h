@@ -171,7 +171,7 @@ FL_INLINE void R(walk_rows)(const fl_rowwise *job, const R(group) *g, const R(ro
         if (!g->active[l] && !(kernel.needs & NEEDS_FIRST)) {
             ahead.known = 0;
             if (kernel.needs & NEEDS_RANK)
-                job->rank[at] = -1;
+                job->rank[at - job->origin] = -1;
             value[l] = 0;
             if (job->grad.rows.data)
                 R(zero_row)(&job->grad, at, job->classes);
@@ -195,9 +195,9 @@ FL_INLINE void R(walk_rows)(const fl_rowwise *job, const R(group) *g, const R(ro
             found.low[l] = s.unit.low, found.top[l] = s.unit.top;
             if (kernel.needs & NEEDS_RANK) {
                 int valid = s.rest == s.rest;
-                job->rank[at] = !g->active[l] ? -1 : valid ? s.ahead : job->classes;
+                job->rank[at - job->origin] = !g->active[l] ? -1 : valid ? s.ahead : job->classes;
                 if (kernel.needs & NEEDS_FIRST)
-                    job->prediction[at] = valid ? s.first : -1;
+                    job->prediction[at - job->origin] = valid ? s.first : -1;
             }
         }
         if (wants_dot) {

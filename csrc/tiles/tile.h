@@ -37,7 +37,7 @@ FL_INLINE void R(rowwise_tile)(const fl_rowwise *job, int64_t first, int64_t cou
             R(walk_rows)(job, &group, &params, kernel, (real *)scratch, value);
         R(add_block)(totals.sum, value, group.rows);
         if (job->value)
-            memcpy((real *)job->value + first + done, value, (size_t)group.rows * sizeof(real));
+            memcpy((real *)job->value + (first + done - job->origin), value, (size_t)group.rows * sizeof(real));
     }
     if (outgoing.gone < outgoing.bytes)
         R(send_rest)(&outgoing);

@@ -13,7 +13,7 @@ from ..arrays import Array, whole_number
 from . import binary, regression, rowdata, tokens
 from .part import Figures, Part, Plain, Rows
 from .state import Record
-from .task import Settings, Task
+from .task import Batch, Settings, Task
 from .texts import Bytes
 
 __all__ = ["Evaluation"]
@@ -226,18 +226,10 @@ class Evaluation:
             given["positions"] = self._plain.count + self._plain.ignored
         extra = rowdata.columns(given, batch.shape)
         seen = self._new_parts()
-        first = 0
-        for fields, kept in batch.blocks():
-            size = len(next(iter(fields.values())))
-            fields.update({name: values[first : first + size] for name, values in extra.items()})
-            if losses is not None:
-                losses.flat[first : first + size] = (
-                    fields["loss"] if kept is None else np.where(kept, fields["loss"], np.nan)
-                )
-            first += size
-            rows = Rows(fields, kept, batch.classes)
-            for part in seen.values():
-                part.update(rows)
+        plain, *others = seen.values()
+        assert isinstance(plain, Plain)
+        if others or losses is not None or not plain.read(batch):
+            _read_rows(batch, extra, losses, seen)
         totals = seen.get("bytes")
         if isinstance(totals, Bytes) and rowdata.is_whole(bytes):
             totals.add(int(bytes))
@@ -406,6 +398,20 @@ class Evaluation:
         self._classes = classes if self._classes is None else self._classes
         for name, part in self._parts.items():
             part.merge(parts[name])
+
+
+def _read_rows(batch: Batch, extra: dict[str, Array], losses: Array | None, parts: dict[str, Part]) -> None:
+    """Give parts the rows of a batch with what is known of each beside it, a block at a time."""
+    first = 0
+    for fields, kept in batch.blocks():
+        size = len(next(iter(fields.values())))
+        fields.update({name: values[first : first + size] for name, values in extra.items()})
+        if losses is not None:
+            losses.flat[first : first + size] = fields["loss"] if kept is None else np.where(kept, fields["loss"], np.nan)
+        first += size
+        rows = Rows(fields, kept, batch.classes)
+        for part in parts.values():
+            part.update(rows)
 
 
 def _plain(task: str, settings: Settings) -> Plain:

@@ -161,6 +161,13 @@ class Plain(Part):
         """How many losses are NaN."""
         return self._loss.nan
 
+    def read(self, batch: Any) -> bool:
+        """Add a batch that nothing else has to see, where that is quicker than by its rows; whether it was.
+
+        This has seen nothing before.
+        """
+        return False
+
     def loss(self, finite: bool) -> float:
         """Return the mean loss."""
         return self._loss.mean(self.count, finite=finite)

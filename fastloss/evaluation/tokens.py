@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from .. import _core
 from ..arrays import Array
-from ..exactsum import ExactSum, lengths, pieces, tally
+from ..exactsum import ExactSum, lengths, pieces, sum_of, tally
 from ..run import Rowwise
-from ..threads import get_num_threads
+from ..threads import get_num_threads, wanted
 from .calibration import Brier, Calibration
 from .groups import Groups
 from .moments import StandardError
@@ -43,6 +44,16 @@ class Tokens(Plain):
         self._entropy = ExactSum()
         self._within = [0] * (1 + len(self.top_k))
 
+    def read(self, batch: Reader) -> bool:
+        """Add a batch."""
+        self._loss, self._entropy, self._within, self.count = batch.sums(self._bounds(batch.classes))
+        self.ignored = batch.rows - self.count
+        return True
+
+    def _bounds(self, classes: int) -> Array:
+        """What ranks are below: a row with a NaN has one beyond the last class."""
+        return np.array([min(k, classes) for k in (1, *self.top_k)], np.int64)
+
     def update(self, rows: Rows) -> None:
         """Add rows."""
         for part in self.segments(rows, pieces(rows.count)):
@@ -52,9 +63,7 @@ class Tokens(Plain):
     def segments(self, rows: Rows, first: Array) -> Iterator[Tokens]:
         """A part for each segment of rows, that has seen nothing else."""
         assert rows.classes is not None
-        # A row with a NaN has a rank beyond the last class.
-        bounds = np.array([min(k, rows.classes) for k in (1, *self.top_k)], np.int64)
-        sums, within = tally([rows["loss"], rows["entropy"]], first, rows["rank"], bounds)
+        sums, within = tally([rows["loss"], rows["entropy"]], first, rows["rank"], self._bounds(rows.classes))
         for (loss, entropy), count, hits in zip(sums, lengths(first), within.tolist(), strict=True):
             made = Tokens(self.top_k, self.plain)
             made._loss, made._entropy, made.count, made._within = loss, entropy, count, hits
@@ -122,6 +131,14 @@ class Reader(Rowwise):
         super().__init__("Evaluation", kernel, logits, axis, reduction="none", label=labels, ignore_index=ignore_index)
         assert self.label is not None
         self.shape: tuple[int, ...] = self.label.shape
+
+    def sums(self, bounds: Array) -> tuple[ExactSum, ExactSum, list[int], int]:
+        """Of the rows evaluated: the sums of loss and entropy, how many ranks are below each bound, and their number."""
+        found, within, count, bad = _core.evaluate(
+            self.double, self.input, self.axis, self.label, self.ignore_index, bounds, wanted()
+        )
+        self._check(bad)
+        return sum_of(found[0]), sum_of(found[1]), within.tolist(), int(count)
 
     def blocks(self) -> Iterator[tuple[dict[str, Array], Array | None]]:
         """The fields of the rows, a block of them at a time, in C order, and which rows are evaluated.
