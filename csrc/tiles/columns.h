@@ -277,13 +277,16 @@ FL_INLINE void R(panel_classes)(real *out, real *hess, R(panel) x, R(panel) y, c
 /* The ranks: beyond the last class where a logit is NaN, -1 where a row does not count. */
 FL_INLINE void R(put_ranks)(const fl_rowwise *job, const R(group) *g, R(scans) *s) {
     const int32_t classes = (int32_t)job->classes;
+    const int rows = (int)g->rows;
+    int64_t *rank = job->rank + (g->first - job->origin);
     FL_SIMD
     for (int l = 0; l < R(most_lanes); l++)
         s->ahead[l] = s->others[l] == s->others[l] ? s->ahead[l] : classes;
-    for (int l = 0; !g->all_active && l < g->rows; l++)
+    for (int l = 0; !g->all_active && l < rows; l++)
         s->ahead[l] = g->active[l] ? s->ahead[l] : -1;
-    for (int l = 0; l < g->rows; l++)
-        job->rank[g->first - job->origin + l] = s->ahead[l];
+    FL_SIMD
+    for (int l = 0; l < rows; l++)
+        rank[l] = s->ahead[l];
 }
 
 /* Room for panels. A load waits for a store to the same place in any page: what is written while another is read has the

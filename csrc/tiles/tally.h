@@ -10,10 +10,11 @@ FL_NOINLINE void R(sum_block)(const real *x, int n, fl_fixed *wide, fl_sum *to) 
     FL_ALIGNED(64) uint64_t odd[TALLY_LANES] = {0};
     uint64_t any = 0;
     for (int i = 0; i < whole; i += TALLY_LANES) {
+        const real *from = x + i;
         double *rest = block.rest + i;
         FL_SIMD
         for (int l = 0; l < TALLY_LANES; l++) {
-            const double v = (double)x[i + l], size = r64_abs(v);
+            const double v = (double)from[l], size = r64_abs(v);
             rest[l] = v;
             tops[l] = r64_max(size, tops[l]);
             odd[l] |= (uint64_t)0 - (uint64_t)!(size < INFINITY);
