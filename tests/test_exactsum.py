@@ -62,6 +62,19 @@ def test_blocks_of_every_size_and_scale(real, size, scale, isa):
         assert Fraction(summed(values).total, UNIT) == exact(values)
 
 
+@pytest.mark.parametrize("odd", [0.0, -0.0, 2.0**-22, 2.0**6, -(2.0**6), 2.0**-149, -1e30])
+def test_around_the_sizes_that_are_added_as_integers(odd, isa):
+    rng = np.random.default_rng(0)
+    full = np.nextafter(np.float32(64), np.float32(0))
+    mixed = np.ldexp(rng.uniform(1, 2, 2048), rng.integers(-22, 6, 2048)) * rng.choice([-1, 1], 2048)
+    for values in (mixed.astype(np.float32), np.full(2048, full), np.full(2048, -full), np.full(2048, 2.0**-22)):
+        for each in (odd, np.nextafter(np.float32(odd), np.float32(0)), np.nextafter(np.float32(odd), np.float32(99))):
+            block = values.astype(np.float32)
+            assert Fraction(summed(block).total, UNIT) == exact(block)
+            block[rng.integers(2048)] = each
+            assert Fraction(summed(block).total, UNIT) == exact(block)
+
+
 @pytest.mark.parametrize("real", REALS)
 def test_many_equal_numbers_do_not_overflow(real, isa):
     for value in (np.finfo(real).max, -np.finfo(real).max, real(1 / 3)):

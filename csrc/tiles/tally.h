@@ -9,6 +9,10 @@ FL_NOINLINE void R(sum_block)(const real *x, int n, fl_fixed *wide, fl_sum *to) 
     FL_ALIGNED(64) double tops[TALLY_LANES] = {0};
     FL_ALIGNED(64) uint64_t odd[TALLY_LANES] = {0};
     uint64_t any = 0;
+#if REAL_BITS == 32
+    if (whole == n && fl_add_plain(wide, x, n))
+        return;
+#endif
     for (int i = 0; i < whole; i += TALLY_LANES) {
         const real *from = x + i;
         double *rest = block.rest + i;
