@@ -106,8 +106,11 @@ def sums(values):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("rows, classes", [(1, 7), (64, 64), (1023, 3), (1025, 10), (14000, 10), (70, 1100), (5, 70000)])
-def test_sums_are_those_of_the_rows(rows, classes, dtype, isa):
+@pytest.mark.parametrize(
+    "shape", [(1, 7), (64, 64), (1023, 3), (1025, 10), (14000, 10), (70, 1100), (5, 70000)], ids=str
+)
+def test_sums_are_those_of_the_rows(shape, dtype, isa):
+    rows, classes = shape
     logits, labels = batch(rows, classes, dtype, seed=rows)
     labels[0] = 1
     logits[rows // 2, 1] = np.nan

@@ -407,7 +407,8 @@ def _read_rows(batch: Batch, extra: dict[str, Array], losses: Array | None, part
         size = len(next(iter(fields.values())))
         fields.update({name: values[first : first + size] for name, values in extra.items()})
         if losses is not None:
-            losses.flat[first : first + size] = fields["loss"] if kept is None else np.where(kept, fields["loss"], np.nan)
+            found = fields["loss"] if kept is None else np.where(kept, fields["loss"], np.nan)
+            losses.flat[first : first + size] = found
         first += size
         rows = Rows(fields, kept, batch.classes)
         for part in parts.values():

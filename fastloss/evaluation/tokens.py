@@ -133,7 +133,7 @@ class Reader(Rowwise):
         self.shape: tuple[int, ...] = self.label.shape
 
     def sums(self, bounds: Array) -> tuple[ExactSum, ExactSum, list[int], int]:
-        """Of the rows evaluated: the sums of loss and entropy, how many ranks are below each bound, and their number."""
+        """The sums of loss and entropy of the rows evaluated, how many ranks are below each bound, how many rows."""
         found, within, count, bad = _core.evaluate(
             self.double, self.input, self.axis, self.label, self.ignore_index, bounds, wanted()
         )
