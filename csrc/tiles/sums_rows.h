@@ -49,14 +49,13 @@ FL_INLINE void R(add_some)(double *sums, const real *const *in, int64_t first, i
 /* A block of n elements without that in place `hole`, if it has one there. */
 FL_INLINE void R(add_row_block)(double *sums, const real *const *in, int64_t n, int64_t hole, R(walk) walk,
                                 const R(factors) *k, const double *param) {
-    int64_t body = n - n % SUM_LANES;
-    if (walk.picks && hole >= 0 && hole < body) {
-        int64_t at = hole - hole % SUM_LANES;
-        R(add_groups)(sums, in, 0, at, walk, k, param);
-        R(add_some)(sums, in, at, SUM_LANES, hole - at, walk, k, param);
-        R(add_groups)(sums, in, at + SUM_LANES, body, walk, k, param);
-    } else {
-        R(add_groups)(sums, in, 0, body, walk, k, param);
+    const int64_t body = n - n % SUM_LANES;
+    int64_t first = 0, end = walk.picks && hole >= 0 && hole < body ? hole - hole % SUM_LANES : body;
+    for (;; first = end + SUM_LANES, end = body) { /* one loop for both sides of the hole: two would not both be unswitched */
+        R(add_groups)(sums, in, first, end, walk, k, param);
+        if (!walk.picks || end == body)
+            break;
+        R(add_some)(sums, in, end, SUM_LANES, hole - end, walk, k, param);
     }
     if (body < n)
         R(add_some)(sums, in, body, n - body, walk.picks ? hole - body : -1, walk, k, param);
@@ -95,7 +94,8 @@ FL_INLINE void R(sum_rows)(const fl_rowsums *job, R(batch) *b, R(room) *room, R(
         int64_t offset[FL_ROW_OPERANDS];
         if (again && !b->wanted[l])
             continue;
-        for (int i = 0; i < SUMS * SUM_LANES; i++)
+        FL_SIMD
+        for (int i = 0; i < walk.sums * SUM_LANES; i++)
             sums[i] = walk.start;
         R(row_offsets)(job->operand, walk.operands, b->first + l, offset);
         for (int64_t j = 0; j < job->length; j += FL_BLOCK) {
