@@ -143,8 +143,12 @@ FL_INLINE R(unit) R(plain)(R(unit) unit) {
 /* Takes in a block, larger maxima than before where it has some; the answer is those of the next. */
 FL_INLINE R(pair_foresight) R(scan_pair_block)(R(sides) *s, const R(pair_strip) *b, R(pair_foresight) top, int heated,
                                                real *kept_x, real *kept_t) {
-    FL_ALIGNED(64) R(pair_lanes) sums = {{0}, {0}, {0}, {0}, {0}};
+    FL_ALIGNED(64) R(pair_lanes) sums; /* cleared as in R(scan_block) */
     R(unit) unit_x, unit_t;
+    FL_SIMD
+    for (int l = 0; l < LANES; l++)
+        sums.x[l] = sums.t[l] = sums.cross[l] = 0;
+    FL_SIMD
     for (int l = 0; l < LANES; l++)
         sums.top_x[l] = sums.top_t[l] = -REAL_INF;
     if (top.x > s->x.max)
@@ -311,7 +315,10 @@ FL_INLINE R(row_dots) R(dot_pair)(const fl_rowwise *job, const R(logit_pair) *pa
     FL_ALIGNED(64) real buffer[4 * FL_BLOCK], room[4 * LANES];
     R(row_dots) total = {0, 0, 0};
     for (int64_t j = 0; j < job->classes; j += FL_BLOCK) {
-        R(dot_sums) sums = {{0}, {0}, {0}};
+        R(dot_sums) sums;
+        FL_SIMD
+        for (int l = 0; l < LANES; l++)
+            sums.dot[l] = sums.mass[l] = sums.tie[l] = 0;
         const R(pair_block) b = R(pair_block_at)(job, pair, j, buffer);
         const int64_t body = b.n - b.n % LANES;
         R(dot_lanes)(&sums, with_mass, b, body, pair->meeting, p, kernel.dot);
