@@ -51,7 +51,7 @@ FL_INLINE void R(add_row_block)(double *sums, const real *const *in, int64_t n, 
                                 const R(factors) *k, const double *param) {
     const int64_t body = n - n % SUM_LANES;
     int64_t first = 0, end = walk.picks && hole >= 0 && hole < body ? hole - hole % SUM_LANES : body;
-    for (;; first = end + SUM_LANES, end = body) { /* one loop for both sides of the hole: two would not both be unswitched */
+    for (;; first = end + SUM_LANES, end = body) { /* both sides of the hole by one loop: gcc unswitches no second */
         R(add_groups)(sums, in, first, end, walk, k, param);
         if (!walk.picks || end == body)
             break;
