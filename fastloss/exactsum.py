@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import struct
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +26,7 @@ _SUM = re.compile(r"(-?)0x([1-9a-f][0-9a-f]*)p([+-]?[0-9]{1,5})|0")
 _HIGHEST = 4096
 """Bits of a sum in a state: a float64 and as many of them as there may ever be."""
 _DIGITS = 4 * _core.SUM_DIGITS
+_COUNTS = struct.Struct("3q")
 PIECE = 1 << 16
 """Elements of a piece at the least: to wake another thread for fewer takes longer than to add them up."""
 _MOST = 1 << 26
@@ -158,8 +161,11 @@ def tally(
 
 def sum_of(found: Array) -> ExactSum:
     """From the bytes of an fl_sum (csrc/fastloss.h)."""
-    digits = found[:_DIGITS].view(np.uint32).astype("<u4", copy=False)
-    return ExactSum(int.from_bytes(digits.tobytes(), "little", signed=True), *found[_DIGITS:].view(np.int64).tolist())
+    content = found.tobytes()
+    digits = content[:_DIGITS]
+    if sys.byteorder == "big":  # within each of them
+        digits = np.frombuffer(digits, ">u4").astype("<u4").tobytes()
+    return ExactSum(int.from_bytes(digits, "little", signed=True), *_COUNTS.unpack_from(content, _DIGITS))
 
 
 def divide(numerator: int, denominator: int) -> float:
