@@ -1,5 +1,8 @@
 """The binding of exact sums; part of _core.pyx."""
 
+cdef enum:
+    MOST_SUMS = 1024
+
 
 def tally(bint wide, tuple values, rank, cnp.ndarray bounds not None, cnp.ndarray first not None, int threads):
     """Exact sums of contiguous arrays of the compute dtype, and how many ranks lie below each bound, by segments.
@@ -55,8 +58,9 @@ def evaluate(bint wide, cnp.ndarray input, int axis, label, ignore_index, cnp.nd
     cdef int i
     cdef cnp.ndarray sums, within, found, hits
     describe_job(&job.rows, input, axis, label, ignore_index)
-    work.tile_items = job.tile_items = tile_rows(
-        job.rows.classes, job.rows.input.class_stride != cnp.PyArray_ITEMSIZE(input))
+    cdef int64_t each = tile_rows(job.rows.classes, job.rows.input.class_stride != cnp.PyArray_ITEMSIZE(input))
+    # What is exact may be cut anywhere: as many tiles as keep threads busy, whose sums do not grow with the rows.
+    work.tile_items = job.tile_items = each * max(1, job.rows.count // (MOST_SUMS * each))
     cdef int64_t tiles = (job.rows.count + job.tile_items - 1) // job.tile_items
     job.bounds = cnp.PyArray_SIZE(bounds)
     job.bound = <const int64_t *>cnp.PyArray_DATA(bounds)

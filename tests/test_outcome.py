@@ -130,6 +130,18 @@ def test_sums_are_those_of_the_rows(shape, dtype, isa):
             assert count == kept.sum()
 
 
+@pytest.mark.parametrize("classes", [50, 70])
+def test_sums_of_more_rows_than_there_are_sums_of_tiles(classes, isa):
+    rows = 2 * 1024 * 65536 // classes + 17
+    logits, labels = batch(1, classes, "float32")
+    labels[:] = 3
+    [loss], [entropy], [rank] = (read(logits, labels)[name] for name in ("loss", "entropy", "rank"))
+    many = np.broadcast_to(logits, (rows, classes)), np.broadcast_to(np.int8(3), rows)
+    sums = Reader(*many, -1, -100, FIELDS).sums(np.array([rank, rank + 1], np.int64))
+    assert [Fraction(total.total, UNIT) for total in sums[:2]] == [rows * Fraction(float(x)) for x in (loss, entropy)]
+    assert sums[2:] == ([0, rows], rows)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("classes", [3, 40, 64, 70, 1024, 3000])
 @pytest.mark.parametrize(
