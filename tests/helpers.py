@@ -22,6 +22,9 @@ DIFFERENTIABLE = [name for name, loss in LOSSES.items() if hasattr(loss, "value_
 # The topmost decorator varies fastest: what is drawn is drawn once for all instruction sets.
 every_isa = pytest.mark.parametrize("isa", _core.isas(), indirect=True)
 
+# Under the sanitizers everything is slower and larger, and objects have symbols that are not theirs.
+not_sanitized = pytest.mark.skipif(os.environ.get("FASTLOSS_SANITIZE") == "1", reason="under the sanitizers")
+
 # 128 times the smallest normal number
 NEGLIGIBLE = {"float64": 2.0**-1015, "float32": 2.0**-119}
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import file_cases
 import numpy as np
 import pytest
+from helpers import not_sanitized
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -264,6 +265,7 @@ def test_a_missing_library_is_one_line(library, tmp_path, monkeypatch):
 # --- memory and the background
 
 
+@not_sanitized
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_resident_memory_does_not_grow_with_the_file(order, tmp_path):

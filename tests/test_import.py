@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from helpers import not_sanitized
+
 
 def run(code):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
@@ -30,6 +32,7 @@ def test_imports_nothing_heavy_of_the_standard_library():
     assert not heavy & set(out.split())
 
 
+@not_sanitized
 def test_is_quick():
     """Loosely, so that a busy machine passes; the goal is 30 ms over NumPy."""
     code = "import time, numpy; t = time.perf_counter(); import fastloss; print(time.perf_counter() - t)"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from helpers import not_sanitized
 
 OBJECTS = sorted(Path(__file__).parents[1].glob("build/temp*/csrc/isa/*.o"))
 LIBM = re.compile(
@@ -19,7 +19,7 @@ LIBC = re.compile(r"mem(cpy|set|move|cmp)")
 pytestmark = [
     pytest.mark.skipif(not shutil.which("nm"), reason="needs nm"),
     pytest.mark.skipif(not OBJECTS, reason="needs the objects of a build in place"),
-    pytest.mark.skipif(os.environ.get("FASTLOSS_SANITIZE") == "1", reason="the sanitizers add symbols of their own"),
+    not_sanitized,
 ]
 
 
