@@ -403,12 +403,14 @@ class Evaluation:
 def _read_rows(batch: Batch, extra: dict[str, Array], losses: Array | None, parts: dict[str, Part]) -> None:
     """Give parts the rows of a batch with what is known of each beside it, a block at a time."""
     first = 0
+    flat: Any = losses
+    if losses is not None:
+        flat = losses.reshape(-1) if losses.flags.c_contiguous else losses.flat
     for fields, kept in batch.blocks():
         size = len(next(iter(fields.values())))
         fields.update({name: values[first : first + size] for name, values in extra.items()})
-        if losses is not None:
-            found = fields["loss"] if kept is None else np.where(kept, fields["loss"], np.nan)
-            losses.flat[first : first + size] = found
+        if flat is not None:
+            flat[first : first + size] = fields["loss"] if kept is None else np.where(kept, fields["loss"], np.nan)
         first += size
         rows = Rows(fields, kept, batch.classes)
         for part in parts.values():
