@@ -1,7 +1,7 @@
 """The binding of exact sums; part of _core.pyx."""
 
 cdef enum:
-    MOST_SUMS = 1024
+    SHARES = 16  # of a thread
 
 
 def tally(bint wide, tuple values, rank, cnp.ndarray bounds not None, cnp.ndarray first not None, int threads):
@@ -59,8 +59,9 @@ def evaluate(bint wide, cnp.ndarray input, int axis, label, ignore_index, cnp.nd
     cdef cnp.ndarray sums, within, found, hits
     describe_job(&job.rows, input, axis, label, ignore_index)
     cdef int64_t each = tile_rows(job.rows.classes, job.rows.input.class_stride != cnp.PyArray_ITEMSIZE(input))
-    # What is exact may be cut anywhere: as many tiles as keep threads busy, whose sums do not grow with the rows.
-    work.tile_items = job.tile_items = each * max(1, job.rows.count // (MOST_SUMS * each))
+    # What is exact may be cut anywhere: tiles as large as keep threads busy, so that their sums do not grow with the rows.
+    cdef int64_t shares = SHARES * (threads if threads > 0 else fl_max_threads())
+    work.tile_items = job.tile_items = each * max(1, job.rows.count // (shares * each))
     cdef int64_t tiles = (job.rows.count + job.tile_items - 1) // job.tile_items
     job.bounds = cnp.PyArray_SIZE(bounds)
     job.bound = <const int64_t *>cnp.PyArray_DATA(bounds)

@@ -132,7 +132,7 @@ def test_sums_are_those_of_the_rows(shape, dtype, isa):
 
 @pytest.mark.parametrize("classes", [50, 70])
 def test_sums_of_more_rows_than_there_are_sums_of_tiles(classes, isa):
-    rows = 2 * 1024 * 65536 // classes + 17
+    rows = 2 * 16 * fl.get_num_threads() * 65536 // classes + 17
     logits, labels = batch(1, classes, "float32")
     labels[:] = 3
     [loss], [entropy], [rank] = (read(logits, labels)[name] for name in ("loss", "entropy", "rank"))
