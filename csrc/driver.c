@@ -122,3 +122,22 @@ int fl_run(const fl_work *work, fl_partial *total) {
     free(scratch);
     return 0;
 }
+
+static void add_sum(fl_sum *to, const fl_sum *from) {
+    uint64_t carry = 0;
+    for (int i = 0; i < FL_SUM_DIGITS; i++) {
+        carry += (uint64_t)to->digit[i] + from->digit[i];
+        to->digit[i] = (uint32_t)carry;
+        carry >>= 32;
+    }
+    to->nan += from->nan, to->inf += from->inf, to->minus_inf += from->minus_inf;
+}
+
+void fl_join(const fl_evaluation *job, int64_t tiles) {
+    for (int64_t t = 1; t < tiles; t++) {
+        for (int i = 0; i < FL_EVALUATED; i++)
+            add_sum(&job->sum[i], &job->sum[t * FL_EVALUATED + i]);
+        for (int b = 0; b < job->bounds; b++)
+            job->within[b] += job->within[t * job->bounds + b];
+    }
+}

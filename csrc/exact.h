@@ -40,11 +40,11 @@ FL_INLINE void fl_add_fixed(fl_fixed *to, double x) {
 enum { TALLY_LEAST = -22, TALLY_MOST = 6, TALLY_UNIT = TALLY_LEAST - 23 };
 
 FL_INLINE int fl_add_plain(fl_fixed *to, const float *x, int n) {
-    const uint64_t half = r64_to_bits(1.5 * 4503599627370496.0) + ((uint64_t)(int64_t)TALLY_UNIT << 52);
-    const double magic = r64_from_bits(half);
+    const uint64_t zero = r64_to_bits(1.5 * 4503599627370496.0) + ((uint64_t)(int64_t)TALLY_UNIT << 52);
+    const double magic = r64_from_bits(zero);
     FL_ALIGNED(64) uint64_t sums[TALLY_LANES] = {0};
     FL_ALIGNED(64) uint32_t most[TALLY_LANES] = {0}, least[TALLY_LANES];
-    uint64_t sum = 0 - (uint64_t)n * half;
+    uint64_t sum = 0 - (uint64_t)n * zero;
     uint32_t top = 0, bottom = 0xffffffff;
     for (int l = 0; l < TALLY_LANES; l++)
         least[l] = bottom;

@@ -217,13 +217,14 @@ typedef struct {
 } fl_tally;
 
 /* Rows to evaluate: of each of their tiles the exact sums of loss and entropy, and how many ranks are below each bound. */
+enum { FL_EVALUATED = 2 };
 typedef struct {
     fl_rowwise rows;
     int64_t tile_items;
-    fl_sum *sum; /* per tile, both */
+    fl_sum *sum; /* per tile, FL_EVALUATED of them, 0 before */
     int bounds;
     const int64_t *bound;
-    int64_t *within; /* per tile, of each bound */
+    int64_t *within; /* per tile, of each bound, 0 before */
 } fl_evaluation;
 
 /* losses.def names every kernel once; here it becomes enums, in isa.h the table, in _core.pyx the names. */
@@ -287,9 +288,10 @@ typedef struct {
 /* driver.c */
 void fl_init(void);
 int fl_has_openmp(void);
-int fl_can_thread(void);                            /* 0 in a forked child, and without OpenMP */
-int fl_max_threads(void);                           /* what a call uses that asks for 0 threads */
-int fl_run(const fl_work *work, fl_partial *total); /* 0, or -1 without memory */
+int fl_can_thread(void);                               /* 0 in a forked child, and without OpenMP */
+int fl_max_threads(void);                              /* what a call uses that asks for 0 threads */
+int fl_run(const fl_work *work, fl_partial *total);    /* 0, or -1 without memory */
+void fl_join(const fl_evaluation *job, int64_t tiles); /* what all of them found, in the place of the first */
 
 /* How much of memory a rowwise kernel reads for its value. */
 enum {

@@ -1,13 +1,13 @@
 # The C surface (csrc/fastloss.h) as the binding sees it; Cython reads this before _core.pyx.
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 cdef extern from "fastloss.h" nogil:
     enum:
         FL_MAX_DIM, FL_MAX_OPERANDS, FL_MAX_GRADS, FL_MAX_PARAMS, FL_ROW_OPERANDS, FL_TILE, FL_NARROW, FL_BLOCK
         FL_F32, FL_F64, FL_F16, FL_BF16, FL_I8, FL_U8, FL_I16, FL_U16, FL_I32, FL_U32, FL_I64, FL_U64
         FL_MODE_VALUE, FL_MODE_GRAD, FL_MODE_HESS, FL_PICKED
-        FL_SUM_DIGITS, FL_TALLY_ARRAYS
+        FL_SUM_DIGITS, FL_TALLY_ARRAYS, FL_EVALUATED
         FL_PAIR_PARTS, FL_PRODUCT, FL_DISTANCE, FL_SQUARE
         FL_ENTIRE, FL_SCAN, FL_VALUE, FL_DERIVE
 
@@ -136,8 +136,7 @@ cdef extern from "fastloss.h" nogil:
         void *factors
 
     ctypedef struct fl_sum:
-        uint32_t *digit
-        int64_t nan, inf, minus_inf
+        pass
 
     ctypedef struct fl_tally:
         const int64_t *first
@@ -186,6 +185,7 @@ cdef extern from "fastloss.h" nogil:
     int64_t fl_pairwise_scratch(int64_t, int64_t)
     int64_t fl_list_scratch(const fl_rowsums *, int64_t)
     int fl_run(const fl_work *, fl_partial *)
+    void fl_join(const fl_evaluation *, int64_t)
     int fl_isa_count()
     const fl_isa *fl_isa_at(int)
     int fl_runs_here(const fl_isa *)

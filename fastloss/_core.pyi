@@ -144,7 +144,14 @@ def tally(
     wide: bool, values: tuple[Array, ...], rank: Array | None, bounds: Array, first: Array, threads: int
 ) -> tuple[Array, Array]: ...
 def evaluate(
-    wide: bool, input: Array, axis: int, label: Array | None, ignore_index: int | None, bounds: Array, threads: int
+    wide: bool,
+    input: Array,
+    axis: int,
+    label: Array | None,
+    ignore_index: int | None,
+    params: tuple[float, ...],
+    bounds: Array,
+    threads: int,
 ) -> tuple[Array, Array, float, int]: ...
 def read_probe(array: Array, threads: int = 0) -> float: ...
 def copy_probe(source: Array, to: Array, threads: int = 0) -> None: ...

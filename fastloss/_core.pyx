@@ -3,7 +3,7 @@
 
 cimport numpy as cnp
 from cpython.long cimport PyLong_AsLongAndOverflow
-from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 cnp.import_array()
 
@@ -218,7 +218,7 @@ cdef int describe_rows(fl_matrix *to, cnp.ndarray array, int axis) except -1:
     return 0
 
 
-cdef int describe_job(fl_rowwise *job, cnp.ndarray input, int axis, label, ignore_index) except -1:
+cdef int describe_job(fl_rowwise *job, cnp.ndarray input, int axis, label, ignore_index, tuple params) except -1:
     """Rows of logits, entire, and their labels; nothing else is given or asked for."""
     cdef int i
     job.classes = cnp.PyArray_DIM(input, axis)
@@ -234,7 +234,7 @@ cdef int describe_job(fl_rowwise *job, cnp.ndarray input, int axis, label, ignor
     job.upstream = job.weight = job.value = NULL
     job.weight_sum = job.classes
     for i in range(FL_MAX_PARAMS):
-        job.param[i] = 0
+        job.param[i] = params[i] if i < len(params) else 0
     job.softcap, job.scale, job.stream, job.origin = 0, 1, False, 0
     job.score[0] = job.score[1] = job.score[2] = NULL
     job.rank = job.prediction = NULL
@@ -309,7 +309,7 @@ def rowwise(int loss, bint wide, cnp.ndarray input, int axis, label, dense, upst
     cdef int ndim = cnp.PyArray_NDIM(input), i
     cdef bint picked
     cdef cnp.ndarray a
-    describe_job(&job, input, axis, label, ignore_index)
+    describe_job(&job, input, axis, label, ignore_index, params)
     if piece is not None:
         job.phase, job.first_class, job.all_classes, a = piece
         job.carry = <fl_carry *>cnp.PyArray_DATA(a)
@@ -320,8 +320,6 @@ def rowwise(int loss, bint wide, cnp.ndarray input, int axis, label, dense, upst
     if weight is not None:
         job.weight = cnp.PyArray_DATA(weight)
     job.weight_sum = weight_sum
-    for i in range(len(params)):
-        job.param[i] = params[i]
     job.softcap = softcap
     job.scale = scale
     job.stream = stream

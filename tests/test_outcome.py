@@ -122,7 +122,7 @@ def test_sums_are_those_of_the_rows(shape, dtype, isa):
     for threads in (1, 3):
         for x, y, axis in ((logits, labels, -1), (logits[::-1], labels[::-1], -1), (*wide, 1)):
             with fl.num_threads(threads):
-                loss, entropy, within, count = Reader(x, y, axis, -100, FIELDS).sums(bounds)
+                loss, entropy, count, within = Reader(x, y, axis, -100, FIELDS).sums(bounds)
             for total, name in ((loss, "loss"), (entropy, "entropy")):
                 told = Fraction(total.total, UNIT), total.nan, total.inf, total.minus_inf
                 assert told == sums(found[name][kept]), name
@@ -139,7 +139,7 @@ def test_sums_of_more_rows_than_there_are_sums_of_tiles(classes, isa):
     many = np.broadcast_to(logits, (rows, classes)), np.broadcast_to(np.int8(3), rows)
     sums = Reader(*many, -1, -100, FIELDS).sums(np.array([rank, rank + 1], np.int64))
     assert [Fraction(total.total, UNIT) for total in sums[:2]] == [rows * Fraction(float(x)) for x in (loss, entropy)]
-    assert sums[2:] == ([0, rows], rows)
+    assert sums[2:] == (rows, [0, rows])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

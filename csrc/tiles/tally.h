@@ -70,14 +70,12 @@ static void R(tally_tile)(const void *opaque, int64_t first, int64_t count, fl_p
 static void R(evaluate_tile)(const void *opaque, int64_t first, int64_t count, fl_partial *partial, void *scratch) {
     const fl_evaluation *job = (const fl_evaluation *)opaque;
     const int64_t tile = first / job->tile_items;
-    fl_sum *sum = job->sum + 2 * tile;
+    fl_sum *sum = job->sum + FL_EVALUATED * tile;
     int64_t *within = job->within + job->bounds * tile, rank[TALLY_BLOCK];
     FL_ALIGNED(64) real loss[TALLY_BLOCK], entropy[TALLY_BLOCK];
     fl_fixed losses = {{0}}, entropies = {{0}};
     fl_rowwise rows = job->rows;
     rows.value = loss, rows.score[0] = entropy, rows.rank = rank;
-    memset(sum, 0, 2 * sizeof *sum);
-    memset(within, 0, (size_t)job->bounds * sizeof *within);
     for (rows.origin = first; rows.origin < first + count; rows.origin += TALLY_BLOCK) {
         const int n = (int)fl_min(first + count - rows.origin, TALLY_BLOCK);
         fl_partial block = {0, 0, -1};

@@ -228,7 +228,7 @@ class Evaluation:
         seen = self._new_parts()
         plain, *others = seen.values()
         assert isinstance(plain, Plain)
-        if others or losses is not None or not plain.read(batch):
+        if others or losses is not None or not plain.update_whole(batch):
             _read_rows(batch, extra, losses, seen)
         totals = seen.get("bytes")
         if isinstance(totals, Bytes) and rowdata.is_whole(bytes):

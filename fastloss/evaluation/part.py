@@ -161,11 +161,8 @@ class Plain(Part):
         """How many losses are NaN."""
         return self._loss.nan
 
-    def read(self, batch: Any) -> bool:
-        """Add a batch that nothing else has to see, where that is quicker than by its rows; whether it was.
-
-        This has seen nothing before.
-        """
+    def update_whole(self, batch: Any) -> bool:
+        """Add a batch of which no row is wanted by itself, if there is a quicker way for that; whether there was."""
         return False
 
     def loss(self, finite: bool) -> float:

@@ -44,10 +44,11 @@ class Tokens(Plain):
         self._entropy = ExactSum()
         self._within = [0] * (1 + len(self.top_k))
 
-    def read(self, batch: Reader) -> bool:
+    def update_whole(self, batch: Reader) -> bool:
         """Add a batch."""
-        self._loss, self._entropy, self._within, self.count = batch.sums(self._bounds(batch.classes))
-        self.ignored = batch.rows - self.count
+        made = self._found(*batch.sums(self._bounds(batch.classes)))
+        made.ignored = batch.rows - made.count
+        self.merge(made)
         return True
 
     def _bounds(self, classes: int) -> Array:
@@ -65,9 +66,13 @@ class Tokens(Plain):
         assert rows.classes is not None
         sums, within = tally([rows["loss"], rows["entropy"]], first, rows["rank"], self._bounds(rows.classes))
         for (loss, entropy), count, hits in zip(sums, lengths(first), within.tolist(), strict=True):
-            made = Tokens(self.top_k, self.plain)
-            made._loss, made._entropy, made.count, made._within = loss, entropy, count, hits
-            yield made
+            yield self._found(loss, entropy, count, hits)
+
+    def _found(self, loss: ExactSum, entropy: ExactSum, count: int, within: list[int]) -> Tokens:
+        """A part that has seen this and nothing else."""
+        made = Tokens(self.top_k, self.plain)
+        made._loss, made._entropy, made.count, made._within = loss, entropy, count, within
+        return made
 
     def merge(self, other: Tokens) -> None:
         """Add what another has seen."""
@@ -132,13 +137,13 @@ class Reader(Rowwise):
         assert self.label is not None
         self.shape: tuple[int, ...] = self.label.shape
 
-    def sums(self, bounds: Array) -> tuple[ExactSum, ExactSum, list[int], int]:
-        """The sums of loss and entropy of the rows evaluated, how many ranks are below each bound, how many rows."""
-        found, within, count, bad = _core.evaluate(
-            self.double, self.input, self.axis, self.label, self.ignore_index, bounds, wanted()
+    def sums(self, bounds: Array) -> tuple[ExactSum, ExactSum, int, list[int]]:
+        """Of the rows evaluated: the sums of loss and entropy, their number, how many ranks are below each bound."""
+        [loss, entropy], within, count, bad = _core.evaluate(
+            self.double, self.input, self.axis, self.label, self.ignore_index, self.params, bounds, wanted()
         )
         self._check(bad)
-        return sum_of(found[0]), sum_of(found[1]), within.tolist(), int(count)
+        return sum_of(loss), sum_of(entropy), int(count), within.tolist()
 
     def blocks(self) -> Iterator[tuple[dict[str, Array], Array | None]]:
         """The fields of the rows, a block of them at a time, in C order, and which rows are evaluated.
