@@ -197,8 +197,17 @@ FL_INLINE int64_t fl_narrow_bf16(const float *from, int64_t n, char *to) {
 #define fl_narrow_bf16 fl_convert_none
 #endif
 
-/* FL_SHUFFLE says whether vectors with a shuffle exist (gcc >= 12, clang), of FL_VECTOR bytes: tiles/panel.h transposes
- * by them. FL_FOURS shuffles two vectors of float alike in each of their fours. */
+/* The bytes of a vector register. */
+#if defined(__AVX512F__)
+#define FL_VECTOR 64
+#elif defined(__AVX2__)
+#define FL_VECTOR 32
+#else
+#define FL_VECTOR 16
+#endif
+
+/* FL_SHUFFLE says whether vectors with a shuffle exist (gcc >= 12, clang): tiles/panel.h transposes by them. FL_FOURS
+ * shuffles two vectors of float alike in each of their fours. */
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
 #define FL_SHUFFLE 1
@@ -207,16 +216,13 @@ FL_INLINE int64_t fl_narrow_bf16(const float *from, int64_t n, char *to) {
 #ifndef FL_SHUFFLE
 #define FL_SHUFFLE 0
 #endif
-#if FL_SHUFFLE && defined(__AVX512F__)
-#define FL_VECTOR 64
+#if FL_VECTOR == 64
 #define FL_FOURS(a, b, i, j, k, l)                                                                                     \
     __builtin_shufflevector(a, b, i, j, k, l, i + 4, j + 4, k + 4, l + 4, i + 8, j + 8, k + 8, l + 8, i + 12, j + 12,  \
                             k + 12, l + 12)
-#elif FL_SHUFFLE && defined(__AVX2__)
-#define FL_VECTOR 32
+#elif FL_VECTOR == 32
 #define FL_FOURS(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l, i + 4, j + 4, k + 4, l + 4)
-#elif FL_SHUFFLE
-#define FL_VECTOR 16
+#else
 #define FL_FOURS(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
 #endif
 

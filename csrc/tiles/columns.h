@@ -44,13 +44,11 @@ FL_INLINE void R(max_panel)(real *top, R(panel) x, int64_t n) {
 
 /* e of one class of every row; into the sums goes 0 for a largest class, which is counted instead (see R(exp_lanes)). */
 FL_INLINE void R(exp_class)(const R(scans) *s, const real *x, real *sums, real *tilts, real *squares, bits_t *counts,
-                            real *kept, int needs) {
+                            int needs) {
     FL_SIMD
     for (int l = 0; l < LANES; l++) {
         real v = x[l], e = R(exp_in)(R(lane_unit)(s, l), v);
         bits_t same = (bits_t)0 - (bits_t)(v == s->max[l]);
-        if (kept)
-            kept[l] = e;
         e = R(from_bits)(R(to_bits)(e) & ~same);
         counts[l] -= same;
         sums[l] += e;
@@ -147,7 +145,7 @@ FL_INLINE void R(scan_wide)(R(scans) *s, const fl_rowwise *job, const R(group) *
         R(panel) x = R(load_panel)(&job->input, g, i, n, (real)job->softcap, flat, buffer);
         for (int64_t c = 0; c < n; c++) {
             int64_t part = (i - j + c) % LANES * LANES;
-            R(exp_class)(s, x.at + c * x.step, sums + part, tilts + part, squares + part, counts, NULL, needs);
+            R(exp_class)(s, x.at + c * x.step, sums + part, tilts + part, squares + part, counts, needs);
         }
         if (needs & NEEDS_RANK)
             R(rank_panel)(s, x, i, n, g->lanes, picked, label);
@@ -162,16 +160,17 @@ FL_INLINE void R(scan_wide)(R(scans) *s, const fl_rowwise *job, const R(group) *
         R(add_parts)(s->squares, squares);
 }
 
-FL_INLINE void R(scan_columns)(R(scans) *s, const fl_rowwise *job, const R(group) *g, const real *picked,
-                               const bits_t *label, R(panel) x, real *flat, real *buffer, R(outgoing) *outgoing,
-                               real *kept, int needs) {
+FL_INLINE void R(scan_columns)(R(scans) *s, const fl_rowwise *job, const R(group) *g, real *picked, const bits_t *label,
+                               R(panel) x, real *flat, real *buffer, R(outgoing) *outgoing, real *kept, int needs) {
     real before[R(most_lanes)];
     for (int l = 0; needs & NEEDS_RANK && l < g->lanes; l++)
         s->first[l] = s->ahead[l] = 0, before[l] = -REAL_INF;
     if (job->classes <= FL_NARROW) {
         int64_t bytes;
         const char *ahead = R(rows_ahead)(&job->input, g->first, g->rows, job->classes, &bytes);
-        R(scan_narrow)(s, x, job->classes, g->lanes, ahead, bytes, outgoing, needs, kept);
+        const int keep = !(needs & NEEDS_RANK) && job->grad.rows.data != NULL;
+        const bits_t *compared = job->classes <= R(most_compared) ? label : NULL;
+        R(scan_narrow)(s, x, job->classes, g->lanes, compared, picked, ahead, bytes, outgoing, needs, keep, kept);
         if (needs & NEEDS_RANK)
             R(rank_panel)(s, x, 0, job->classes, g->lanes, picked, label);
         if (needs & NEEDS_FIRST)
@@ -188,29 +187,17 @@ FL_INLINE void R(scan_columns)(R(scans) *s, const fl_rowwise *job, const R(group
     }
 }
 
-FL_NOINLINE void R(scan_columns_plain)(R(scans) *s, const fl_rowwise *job, const R(group) *g, R(panel) x, real *flat,
-                                       real *buffer, R(outgoing) *outgoing, real *kept) {
-    R(scan_columns)(s, job, g, NULL, NULL, x, flat, buffer, outgoing, kept, NEEDS_EXP);
-}
-FL_NOINLINE void R(scan_columns_tilt)(R(scans) *s, const fl_rowwise *job, const R(group) *g, R(panel) x, real *flat,
-                                      real *buffer, R(outgoing) *outgoing, real *kept) {
-    R(scan_columns)(s, job, g, NULL, NULL, x, flat, buffer, outgoing, kept, NEEDS_EXP | NEEDS_TILT);
-}
-FL_NOINLINE void R(scan_columns_rank)(R(scans) *s, const fl_rowwise *job, const R(group) *g, const real *picked,
-                                      const bits_t *label, R(panel) x, real *flat, real *buffer, R(outgoing) *outgoing,
-                                      real *kept) {
-    R(scan_columns)(s, job, g, picked, label, x, flat, buffer, outgoing, kept, score_outcome_needs);
-}
-FL_NOINLINE void R(scan_columns_first)(R(scans) *s, const fl_rowwise *job, const R(group) *g, const real *picked,
-                                       const bits_t *label, R(panel) x, real *flat, real *buffer, R(outgoing) *outgoing,
-                                       real *kept) {
-    R(scan_columns)(s, job, g, picked, label, x, flat, buffer, outgoing, kept, score_needs);
-}
-FL_NOINLINE void R(scan_columns_squares)(R(scans) *s, const fl_rowwise *job, const R(group) *g, const real *picked,
-                                         const bits_t *label, R(panel) x, real *flat, real *buffer,
-                                         R(outgoing) *outgoing, real *kept) {
-    R(scan_columns)(s, job, g, picked, label, x, flat, buffer, outgoing, kept, score_outcome_brier_needs);
-}
+#define SCAN_COLUMNS(name, needs)                                                                                      \
+    FL_NOINLINE void R(name)(R(scans) *s, const fl_rowwise *job, const R(group) *g, real *picked, const bits_t *label, \
+                             R(panel) x, real *flat, real *buffer, R(outgoing) *outgoing, real *kept) {                \
+        R(scan_columns)(s, job, g, picked, label, x, flat, buffer, outgoing, kept, needs);                             \
+    }
+SCAN_COLUMNS(scan_columns_plain, NEEDS_EXP)
+SCAN_COLUMNS(scan_columns_tilt, NEEDS_EXP | NEEDS_TILT)
+SCAN_COLUMNS(scan_columns_rank, score_outcome_needs)
+SCAN_COLUMNS(scan_columns_first, score_needs)
+SCAN_COLUMNS(scan_columns_squares, score_outcome_brier_needs)
+#undef SCAN_COLUMNS
 
 /* The labels as integers of the lanes' width; those of rows that are not active mean nothing. */
 FL_INLINE void R(lane_labels)(const R(group) *g, bits_t *label) {
@@ -221,24 +208,9 @@ FL_INLINE void R(lane_labels)(const R(group) *g, bits_t *label) {
     }
 }
 
-/* The targets' logits: from the panel when it holds all classes, else from memory. Of few classes each is compared with all
- * labels: a load at an address of each lane's own takes longer. */
-FL_INLINE void R(pick)(const fl_rowwise *job, const R(group) *g, R(panel) x, const bits_t *label, real *picked) {
-    if (job->classes <= 32) {
-        for (int64_t first = 0; first < g->lanes; first += LANES) {
-            FL_SIMD
-            for (int l = 0; l < LANES; l++)
-                picked[first + l] = label[first + l] == 0 ? x.at[first + l] : 0;
-            for (int64_t c = 1; c < job->classes; c++) {
-                FL_SIMD
-                for (int l = 0; l < LANES; l++)
-                    picked[first + l] =
-                        label[first + l] == (bits_t)c ? x.at[c * x.step + first + l] : picked[first + l];
-            }
-        }
-        return;
-    }
-    for (int l = 0; l < g->lanes; l++)
+/* The targets' logits that the scan does not pick: from the panel when it holds all classes, else from memory. */
+FL_INLINE void R(pick)(const fl_rowwise *job, const R(group) *g, R(panel) x, real *picked) {
+    for (int l = 0; job->classes > R(most_compared) &&l < g->lanes; l++)
         if (!g->active[l])
             picked[l] = 0;
         else if (job->classes <= FL_NARROW)
@@ -312,20 +284,21 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
     if (!R(is_plain)(job, g))
         for (int l = 0; l < R(most_lanes); l++)
             dot[l] = mass[l] = 0;
+    const bits_t *labels = kernel.needs & NEEDS_LABEL ? label : NULL;
     if (kernel.needs & NEEDS_LABEL) {
         R(lane_labels)(g, label);
-        R(pick)(job, g, x, label, picked);
+        R(pick)(job, g, x, picked);
     }
     if (kernel.needs & NEEDS_SQUARES)
-        R(scan_columns_squares)(&s, job, g, picked, label, x, flat, buffer, outgoing, kept);
+        R(scan_columns_squares)(&s, job, g, picked, labels, x, flat, buffer, outgoing, kept);
     else if (kernel.needs & NEEDS_FIRST)
-        R(scan_columns_first)(&s, job, g, picked, label, x, flat, buffer, outgoing, kept);
+        R(scan_columns_first)(&s, job, g, picked, labels, x, flat, buffer, outgoing, kept);
     else if (kernel.needs & NEEDS_RANK)
-        R(scan_columns_rank)(&s, job, g, picked, label, x, flat, buffer, outgoing, kept);
+        R(scan_columns_rank)(&s, job, g, picked, labels, x, flat, buffer, outgoing, kept);
     else if (kernel.needs & NEEDS_TILT)
-        R(scan_columns_tilt)(&s, job, g, x, flat, buffer, outgoing, kept);
+        R(scan_columns_tilt)(&s, job, g, picked, labels, x, flat, buffer, outgoing, kept);
     else if (kernel.needs & NEEDS_EXP)
-        R(scan_columns_plain)(&s, job, g, x, flat, buffer, outgoing, kept);
+        R(scan_columns_plain)(&s, job, g, picked, labels, x, flat, buffer, outgoing, kept);
     else
         for (int l = 0; l < g->lanes; l++)
             R(set_unit)(&s, l, -REAL_INF), s.others[l] = 0;

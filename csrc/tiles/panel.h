@@ -59,8 +59,6 @@ FL_INLINE void R(transpose)(const real *from, int64_t from_step, int64_t rows, i
 
 #if FL_SHUFFLE && REAL_BITS == 32
 /* The same for whole groups of float, a vector of rows at a time: row 4 k + i of them in the k-th four of vector i. */
-enum { r32_width = FL_VECTOR / 4 };
-
 typedef struct {
     fl_wide a, b, c, d;
 } r32_wides;

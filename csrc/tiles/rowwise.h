@@ -33,7 +33,7 @@ typedef struct {
     R(rowwise_class) *grad, *hess;
 } R(rowwise_kernel);
 
-enum { R(most_lanes) = 4 * LANES };
+enum { R(most_lanes) = 4 * LANES, R(width) = FL_VECTOR / (int)sizeof(real) /* of a vector register */ };
 
 /* A group: its labels, and what is known of each row. */
 typedef struct {
