@@ -221,9 +221,9 @@ FL_INLINE void R(pick)(const fl_rowwise *job, const R(group) *g, R(panel) x, rea
 }
 
 /* Derivatives of a panel's classes, from class j on; with `from_kept` e is what the scan kept. */
-FL_INLINE void R(panel_classes)(real *out, real *hess, R(panel) x, R(panel) y, const real *class_weight,
-                                const real *kept, const bits_t *label, int64_t j, int64_t n, int count,
-                                const R(scans) *s, const R(lane_coefficients) *lanes, const R(row_params) *p,
+FL_INLINE void R(panel_classes)(real *restrict out, real *restrict hess, R(panel) x, R(panel) y,
+                                const real *class_weight, const real *kept, const bits_t *label, int64_t j, int64_t n,
+                                int count, const R(scans) *s, const R(lane_coefficients) *lanes, const R(row_params) *p,
                                 R(rowwise_kernel) kernel, int from_kept, int wants_hess) {
     for (int64_t first = 0; first < count; first += LANES)
         for (int64_t c = 0; c < n; c++) {
@@ -362,6 +362,8 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
         w = class_weight ? class_weight + j : NULL;
         if (wants_hess)
             R(panel_classes)(out, hess, x, y, w, NULL, label, j, n, g->lanes, &s, &lanes, p, kernel, 0, 1);
+        else if (from_kept && !w)
+            R(panel_classes)(out, hess, x, y, NULL, kept, label, j, n, g->lanes, &s, &lanes, p, kernel, 1, 0);
         else if (from_kept)
             R(panel_classes)(out, hess, x, y, w, kept, label, j, n, g->lanes, &s, &lanes, p, kernel, 1, 0);
         else
