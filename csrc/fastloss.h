@@ -12,7 +12,7 @@ enum {
     FL_AHEAD_NEAR = 3072, /* and into the L1 cache */
     FL_KEPT = 1 << 20,    /* bytes of a row's exponentials that stay in the L2 cache */
     FL_TILE = 65536,      /* elements of a tile: the unit of work and of determinism */
-    FL_NARROW = 64,       /* rows of at most so many classes are handled 32 rows at once */
+    FL_NARROW = 128,      /* rows of at most so many classes are handled 32 rows at once */
     FL_MAX_OPERANDS = 5,  /* of a pointwise loss, its weight included */
     FL_MAX_GRADS = 3,     /* prediction arguments of a loss */
     FL_ROW_OPERANDS = 4,  /* of a loss of sums over a row */

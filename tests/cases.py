@@ -15,17 +15,19 @@ from case import Case, Shape, float64, fractions, signs
 from cases_ctc import ctc_terms, input_lengths, one_after_another, padded, target_lengths
 from cases_embedding import EMBEDDING
 from cases_pointwise import POINTWISE, bce_terms
+from helpers import NARROW
 
 from fastloss.loss import LOSSES
 from fastloss.reference import REFERENCES
 
-# Around lanes (16, 32), the widest row taken across rows (64), blocks (1024); then around tiles (65536).
-ROWS = [(rows, classes) for classes in (1, 2, 3, 4, 5, 10, 31, 32, 33, 63, 64) for rows in (1, 33)]
-ROWS += [(rows, classes) for classes in (3, 10, 64) for rows in (0, 2, 31, 32, 100)]
-ROWS += [(9, classes) for classes in (65, 100, 1000, 1023, 1024, 1025, 2049, 3000)]
+# Around lanes (16, 32), sums that are put by (16), the longest short rows of four, three and fewer operands (63, 85 and
+# NARROW), blocks (1024); then around tiles (65536).
+ROWS = [(rows, classes) for classes in (1, 2, 3, 4, 5, 10, 17, 31, 32, 33, 63, 64, NARROW) for rows in (1, 33)]
+ROWS += [(rows, classes) for classes in (3, 10, NARROW) for rows in (0, 2, 31, 32, 100)]
+ROWS += [(9, classes) for classes in (85, 86, NARROW - 1, NARROW + 1, 200, 1000, 1023, 1024, 1025, 2049, 3000)]
 SEQUENCES = [(1, 1, 2), (2, 3, 5), (7, 4, 3), (12, 0, 4), (30, 9, 12), (24, 2, 64), (26, 3, 1030), (60, 2, 33)]
 EMBEDDINGS = [(0, 3), (1, 3), (2, 2), (3, 33), (31, 4), (33, 7), (64, 40), (70, 130)]
-LINEAR = [(1, 1), (33, 3), (0, 5), (2, 64), (9, 65), (100, 10), (5, 1023), (9, 1025), (3, 2049), (70, 300)]
+LINEAR = [(1, 1), (33, 3), (0, 5), (2, NARROW), (9, NARROW + 1), (100, 10), (5, 1023), (9, 1025), (3, 2049), (70, 300)]
 SIZES = [(n,) for n in (0, 1, 31, 32, 33, 1023, 1024, 1025, 16383, 16384, 16385, 65535, 65536, 65537)]
 
 

@@ -20,6 +20,7 @@ DTYPES = ("float32", "float64", "float16", "bfloat16")
 DIFFERENTIABLE = [name for name, loss in LOSSES.items() if hasattr(loss, "value_and_grad")]
 
 # The topmost decorator varies fastest: what is drawn is drawn once for all instruction sets.
+NARROW = _core.NARROW  # the most classes of rows that are walked together, a row in each lane
 every_isa = pytest.mark.parametrize("isa", _core.isas(), indirect=True)
 
 # Under the sanitizers everything is slower and larger, and objects have symbols that are not theirs.

@@ -22,11 +22,11 @@ typedef struct {
     real large, rest, squares;
 } R(narrow_terms);
 
-/* Of both; `single`: each is of one class. */
+/* Of both; `single`: each is of one class. What b has is added up first: of equal terms 4 to 3, not 3 to 3 and then one. */
 FL_INLINE R(narrow_terms) R(join)(R(narrow_terms) a, R(narrow_terms) b, int single) {
     const real less = R(min_bits)(a.large, b.large);
-    return (R(narrow_terms)){R(max_bits)(a.large, b.large), single ? less : (a.rest + b.rest) + less,
-                             single ? less * less : (a.squares + b.squares) + less * less};
+    return (R(narrow_terms)){R(max_bits)(a.large, b.large), single ? less : a.rest + (b.rest + less),
+                             single ? less * less : a.squares + (b.squares + less * less)};
 }
 
 /* Of a class of row l; with its share of the sum of (m - x) e. */

@@ -9,9 +9,9 @@ typedef struct {
 
 enum { R(panel_size) = LANES * FL_NARROW };
 
-/* How many rows of so many classes are taken together. */
+/* How many rows of so many classes are taken together: no more than leave room in the L1 cache for what becomes of them. */
 FL_INLINE int64_t R(lanes_for)(int64_t classes) {
-    int64_t lanes = R(panel_size) / classes;
+    int64_t lanes = R(panel_size) / 2 / classes;
     return lanes >= R(most_lanes) ? R(most_lanes) : lanes > LANES ? lanes - lanes % LANES : LANES;
 }
 

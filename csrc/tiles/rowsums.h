@@ -5,9 +5,9 @@
 
 #ifndef SUM_LANES
 #define SUM_LANES 16
-#define NARROW_PARTS 4 /* partial sums of a row of at most FL_NARROW elements, which is always walked with others */
-#define SUMS 4         /* at most */
-#define FACTORS 7      /* members of R(factors) */
+#define NARROW_PARTS 4        /* partial sums of a short row, which is always walked with others */
+#define SUMS 4                /* at most */
+#define FACTORS 7             /* members of R(factors) */
 #define BATCH_BYTES (1 << 17) /* of a batch's operands */
 #endif
 
@@ -56,6 +56,11 @@ typedef struct {
     int wanted[LANES]; /* walked again */
     int64_t first, rows;
 } R(batch);
+
+/* Rows whose panels stay in the L1 cache, all operands' together. */
+FL_INLINE int R(is_short)(const fl_rowsums *job, int operands) {
+    return job->length <= FL_NARROW && job->length * operands < 2 * FL_NARROW;
+}
 
 /* Room for converted operands and for gradients: of a block of a row, or of a panel. */
 enum { R(room_size) = LANES * FL_NARROW > FL_BLOCK ? LANES *FL_NARROW : FL_BLOCK };

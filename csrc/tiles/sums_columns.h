@@ -42,10 +42,10 @@ FL_INLINE R(operands) R(operands_at)(const R(panel) *in, int operands, int64_t c
     return o;
 }
 
-/* The sums of a batch's rows. A row of at most FL_NARROW elements has its panels in `in`. */
+/* The sums of a batch's rows. Short rows have their panels in `in`. */
 FL_INLINE void R(sum_columns)(const fl_rowsums *job, R(batch) *b, R(room) *room, R(walk) walk, R(panel) *in) {
     FL_ALIGNED(64) double sums[SUM_LANES * SUMS * LANES];
-    const int wide = job->length > FL_NARROW, parts = wide ? SUM_LANES : NARROW_PARTS;
+    const int wide = !R(is_short)(job, walk.operands), parts = wide ? SUM_LANES : NARROW_PARTS;
     int32_t label[LANES];
     for (int part = 0; part < parts; part++)
         for (int i = 0; i < walk.sums * LANES; i++)
@@ -104,7 +104,7 @@ FL_NOINLINE void R(put_panels)(const fl_rowsums *job, int grads, const R(batch) 
 
 FL_INLINE void R(put_columns)(const fl_rowsums *job, const R(batch) *b, R(room) *room, R(rowsums_kernel) kernel,
                               R(panel) *in) {
-    const int wide = job->length > FL_NARROW;
+    const int wide = !R(is_short)(job, kernel.operands);
     for (int64_t j = 0; j < job->length; j += FL_NARROW) {
         int64_t n = fl_min(job->length - j, FL_NARROW);
         if (wide)

@@ -1,12 +1,12 @@
 /* A tile of every kernel of sums: batches of rows, by rows or by columns, stamped from losses.def. */
 
-/* Columns where a row would not fill the lanes, or where its elements do not lie together while the rows do. For more than
- * FL_NARROW elements both ways have the same bits. */
-FL_INLINE int R(sums_by_columns)(const fl_rowsums *job) {
+/* Columns where a row would not fill the lanes, or where its elements do not lie together while the rows do. Of rows that are
+ * not short both ways have the same bits. */
+FL_INLINE int R(sums_by_columns)(const fl_rowsums *job, int operands) {
     const fl_rows *m = &job->operand[0];
     const fl_array *rows = &m->matrix.rows;
     int64_t item = fl_itemsize(rows->dtype);
-    return job->length <= FL_NARROW ||
+    return R(is_short)(job, operands) ||
            (job->length <= INT32_MAX && m->row.ndim <= 1 && m->matrix.class_stride != item && rows->ndim > 0 &&
             rows->stride[rows->ndim - 1] == item);
 }
@@ -18,7 +18,7 @@ FL_INLINE void R(rowsums_tile)(const fl_rowsums *job, int64_t first, int64_t cou
     FL_ALIGNED(64) real value[LANES];
     R(totals) totals = {{0}, {0}, 0, -1};
     R(panel) panels[FL_ROW_OPERANDS] = {{NULL, 0}};
-    const int columns = R(sums_by_columns)(job);
+    const int columns = R(sums_by_columns)(job, kernel.operands);
     const int64_t fit = BATCH_BYTES / ((int64_t)sizeof(real) * kernel.operands * job->length);
     const int64_t most = columns || fit >= LANES ? LANES : fit > 0 ? fit : 1;
     R(fill_room)(job, kernel.operands, &room);
@@ -30,7 +30,7 @@ FL_INLINE void R(rowsums_tile)(const fl_rowsums *job, int64_t first, int64_t cou
         R(load_batch)(job, first + done, fl_min(count - done, most), &batch, &totals);
         R(begin_batch)(job, &batch, kernel);
         if (columns) {
-            if (job->length <= FL_NARROW)
+            if (R(is_short)(job, kernel.operands))
                 R(rows_panels)(job, kernel.operands, &batch, 0, job->length, &room, panels);
             R(sum_columns)(job, &batch, &room, R(first_walk)(kernel), panels);
         } else {
