@@ -98,6 +98,7 @@ def goal_work() -> list[Work]:
         *both("cross_entropy", (256, 128256), *large),
         *both("cross_entropy", (8192, 1000), goals(peer=2), goals(peer=2.5)),
         *both("cross_entropy", (1_000_000, 10), goals(peer=4), goals(peer=6)),
+        *both("cross_entropy", (100_000, 100)),
         *both("cross_entropy", (1024, 32000), goals(float32=1), goals(float32=1), dtype="float16"),
         *both("cross_entropy", (1024, 32000), goals(float32=1), goals(float32=1), dtype="bfloat16"),
         *both("cross_entropy", (1024, 32000), dtype="float64"),
