@@ -210,7 +210,7 @@ FL_INLINE void R(lane_labels)(const R(group) *g, bits_t *label) {
 
 /* The targets' logits that the scan does not pick: from the panel when it holds all classes, else from memory. */
 FL_INLINE void R(pick)(const fl_rowwise *job, const R(group) *g, R(panel) x, real *picked) {
-    for (int l = 0; job->classes > R(most_compared) &&l < g->lanes; l++)
+    for (int l = 0; l < g->lanes; l++)
         if (!g->active[l])
             picked[l] = 0;
         else if (job->classes <= FL_NARROW)
@@ -275,6 +275,7 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
     real *flat = room.flat, *buffer = room.buffer, *dense_buffer = room.dense, *kept = room.kept, *out = room.out;
     FL_ALIGNED(64) real picked[R(most_lanes)], dot[R(most_lanes)], mass[R(most_lanes)];
     FL_ALIGNED(64) bits_t label[R(most_lanes)];
+    const bits_t *labels = kernel.needs & NEEDS_LABEL ? label : NULL;
     const real *class_weight = (const real *)job->weight;
     const real softcap = (real)job->softcap;
     int wants_dot = (kernel.needs & NEEDS_DOT) || ((kernel.needs & MAY_DOT) && job->param[0] != 0);
@@ -284,10 +285,10 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
     if (!R(is_plain)(job, g))
         for (int l = 0; l < R(most_lanes); l++)
             dot[l] = mass[l] = 0;
-    const bits_t *labels = kernel.needs & NEEDS_LABEL ? label : NULL;
     if (kernel.needs & NEEDS_LABEL) {
         R(lane_labels)(g, label);
-        R(pick)(job, g, x, picked);
+        if (!(kernel.needs & NEEDS_EXP) || job->classes > R(most_compared))
+            R(pick)(job, g, x, picked);
     }
     if (kernel.needs & NEEDS_SQUARES)
         R(scan_columns_squares)(&s, job, g, picked, labels, x, flat, buffer, outgoing, kept);

@@ -1,7 +1,7 @@
 /* A tile of every kernel of sums: batches of rows, by rows or by columns, stamped from losses.def. */
 
-/* Columns where a row would not fill the lanes, or where its elements do not lie together while the rows do. Of rows that are
- * not short both ways have the same bits. */
+/* Columns where a row is short, so that folding its lanes would take longer, or where its elements do not lie together while the
+ * rows do. Of rows that are not short both ways have the same bits. */
 FL_INLINE int R(sums_by_columns)(const fl_rowsums *job, int operands) {
     const fl_rows *m = &job->operand[0];
     const fl_array *rows = &m->matrix.rows;

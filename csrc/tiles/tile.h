@@ -1,7 +1,7 @@
 /* A tile of every rowwise kernel: groups of rows, by rows, by pieces of rows or by columns, stamped from losses.def. */
 
-/* Columns where a row's classes would not fill the lanes, or do not lie together while the rows do. For more than
- * FL_NARROW classes both ways have the same bits. */
+/* Columns where a row has so few classes that its unit and the folding of its lanes would take longer, or where they do not lie
+ * together while the rows do. For more than FL_NARROW classes both ways have the same bits. */
 FL_INLINE int R(by_columns)(const fl_rowwise *job, int needs) {
     const fl_array *rows = &job->input.rows;
     int64_t item = fl_itemsize(rows->dtype);
