@@ -41,7 +41,7 @@ FL_INLINE void R(transpose_four)(const real *from, int64_t from_step, real *to, 
 #endif
 
 /* to[j * to_step + i] = from[i * from_step + j] for i < rows, j < columns. A ragged edge is covered by fours that
- * overlap; what is narrower than four goes one by one. */
+ * overlap; what is narrower than four goes by pairs or threes that follow one another, or one by one. */
 FL_INLINE void R(transpose)(const real *from, int64_t from_step, int64_t rows, int64_t columns, real *to,
                             int64_t to_step) {
 #if FL_SHUFFLE
@@ -52,9 +52,27 @@ FL_INLINE void R(transpose)(const real *from, int64_t from_step, int64_t rows, i
         return;
     }
 #endif
-    for (int64_t j = 0; j < columns; j++)
+    if (columns == 2 && from_step == 2) { /* constants, for the compiler to shuffle; so in what follows */
+        FL_SIMD
         for (int64_t i = 0; i < rows; i++)
-            to[j * to_step + i] = from[i * from_step + j];
+            to[i] = from[2 * i], to[to_step + i] = from[2 * i + 1];
+    } else if (columns == 3 && from_step == 3) {
+        FL_SIMD
+        for (int64_t i = 0; i < rows; i++)
+            to[i] = from[3 * i], to[to_step + i] = from[3 * i + 1], to[2 * to_step + i] = from[3 * i + 2];
+    } else if (rows == 2 && to_step == 2) {
+        FL_SIMD
+        for (int64_t j = 0; j < columns; j++)
+            to[2 * j] = from[j], to[2 * j + 1] = from[from_step + j];
+    } else if (rows == 3 && to_step == 3) {
+        FL_SIMD
+        for (int64_t j = 0; j < columns; j++)
+            to[3 * j] = from[j], to[3 * j + 1] = from[from_step + j], to[3 * j + 2] = from[2 * from_step + j];
+    } else {
+        for (int64_t j = 0; j < columns; j++)
+            for (int64_t i = 0; i < rows; i++)
+                to[j * to_step + i] = from[i * from_step + j];
+    }
 }
 
 #if FL_SHUFFLE && REAL_BITS == 32
