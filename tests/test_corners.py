@@ -16,7 +16,7 @@ ROW_LOSSES = ("logsumexp", "softmax", "log_softmax", "entropy")
 
 
 @every_isa
-@pytest.mark.parametrize("masked", [1, 64, NARROW, NARROW + 1, 1024, 1025])
+@pytest.mark.parametrize("masked", [1, 64, 65, NARROW, NARROW + 1, 1024, 1025])
 @pytest.mark.parametrize("name", ROW_LOSSES)
 def test_masked_classes_come_first_along_another_axis(name: str, masked: int, isa: str) -> None:
     # They equal the running maximum, -inf, until a larger logit comes: they must not be counted with it.
@@ -49,7 +49,7 @@ def test_every_half_is_read_and_rounded_as_numpy_does(name: str, size: int, isa:
 
 @every_isa
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("classes", [NARROW + 1, 200, 1000, 1025, 2100])
+@pytest.mark.parametrize("classes", [65, 100, NARROW + 1, 200, 1000, 1025, 2100])
 def test_same_bits_whatever_the_layout(classes: int, dtype: type, isa: str) -> None:
     rng = np.random.default_rng(classes)
     rows = (rng.normal(size=(40, classes)) * 8).astype(dtype)

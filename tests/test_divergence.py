@@ -148,7 +148,7 @@ class TestNearRows:
 
 @pytest.mark.parametrize("name", DIVERGENCES)
 class TestArrays:
-    @pytest.mark.parametrize("wide", [NARROW + 1, 200, 1000, 1024, 1025, 3000])
+    @pytest.mark.parametrize("wide", [65, 100, NARROW + 1, 200, 1000, 1024, 1025, 3000])
     def test_rows_side_by_side_have_the_same_rows(self, name, wide, dtype, temperature, isa):
         rng = np.random.default_rng(wide)
         x, t = rng.normal(0, 3, (2, 37, wide)).astype(dtype)

@@ -101,7 +101,7 @@ def as_products(x):
 
 @every_isa
 @pytest.mark.parametrize("name", ["float32", "float64"])
-@pytest.mark.parametrize("classes", [3, NARROW, NARROW + 1, 1023, 1024, 1025, 3000, 5000])
+@pytest.mark.parametrize("classes", [3, 65, NARROW, NARROW + 1, 1023, 1024, 1025, 3000, 5000])
 def test_same_bits_as_cross_entropy(classes, name, room, isa):
     """Of logits that their product gives exactly."""
     rng = np.random.default_rng(classes)

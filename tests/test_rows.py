@@ -146,7 +146,7 @@ def test_scores_of_infinity(isa):
 
 @every_isa
 @pytest.mark.parametrize("dtype_name", ["float32", "float64", "float16"])
-@pytest.mark.parametrize("classes", [NARROW + 1, 200, 1000, 1025, 2100])
+@pytest.mark.parametrize("classes", [63, 64, 85, 86, 100, NARROW - 1, NARROW, NARROW + 1, 200, 1000, 1025, 2100])
 @pytest.mark.parametrize("name", SUMS)
 def test_same_bits_whatever_the_layout(name: str, classes: int, dtype_name: str, isa: str) -> None:
     """Rows one by one and rows together."""
