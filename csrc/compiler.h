@@ -1,5 +1,5 @@
 /* Everything that depends on the compiler or on an instruction set's intrinsics, behind names that do not:
- * inlining, SIMD loops, prefetch, streaming stores, half-precision conversion, short vectors.
+ * inlining, SIMD loops, prefetch, streaming stores, half-precision conversion.
  * Included by isa.h and nobody else, so every ISA object gets its own static copy. */
 #ifndef FL_COMPILER_H
 #define FL_COMPILER_H
@@ -13,6 +13,7 @@
 #define FL_INLINE static __forceinline
 #define FL_NOINLINE static __declspec(noinline)
 #define FL_SIMD
+#define FL_UNROLL
 #define FL_SIMD_REDUCE(operator, name)
 #define FL_ALIGNED(bytes) __declspec(align(bytes))
 #define FL_PREFETCH(address) ((void)0)
@@ -23,6 +24,7 @@
 #define FL_PRAGMA(text) _Pragma(#text)
 #define FL_SIMD FL_PRAGMA(omp simd)
 #define FL_SIMD_REDUCE(operator, name) FL_PRAGMA(omp simd reduction(operator: name))
+#define FL_UNROLL FL_PRAGMA(GCC unroll 16) /* wholly, so that indices are constants */
 #define FL_ALIGNED(bytes) __attribute__((aligned(bytes)))
 #define FL_PREFETCH(address) __builtin_prefetch(address, 0, 2)      /* into the L2 cache */
 #define FL_PREFETCH_NEAR(address) __builtin_prefetch(address, 0, 3) /* into the L1 cache */
@@ -204,82 +206,6 @@ FL_INLINE int64_t fl_narrow_bf16(const float *from, int64_t n, char *to) {
 #define FL_VECTOR 32
 #else
 #define FL_VECTOR 16
-#endif
-
-/* FL_SHUFFLE says whether vectors with a shuffle exist (gcc >= 12, clang): tiles/panel.h transposes by them. FL_FOURS
- * shuffles two vectors of float alike in each of their fours. */
-#if defined(__has_builtin)
-#if __has_builtin(__builtin_shufflevector)
-#define FL_SHUFFLE 1
-#endif
-#endif
-#ifndef FL_SHUFFLE
-#define FL_SHUFFLE 0
-#endif
-#if FL_VECTOR == 64
-#define FL_FOURS(a, b, i, j, k, l)                                                                                     \
-    __builtin_shufflevector(a, b, i, j, k, l, i + 4, j + 4, k + 4, l + 4, i + 8, j + 8, k + 8, l + 8, i + 12, j + 12,  \
-                            k + 12, l + 12)
-#elif FL_VECTOR == 32
-#define FL_FOURS(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l, i + 4, j + 4, k + 4, l + 4)
-#else
-#define FL_FOURS(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
-#endif
-
-#if FL_SHUFFLE
-typedef float fl_four __attribute__((vector_size(16)));
-typedef float fl_wide __attribute__((vector_size(FL_VECTOR)));
-
-/* A vector of the fours at from, from + step, ..., inserted from memory: that takes no turn of the unit that shuffles. */
-FL_INLINE fl_wide fl_join_fours(const float *from, int64_t step) {
-#if FL_VECTOR == 64
-    __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(from));
-    v = _mm512_insertf32x4(v, _mm_loadu_ps(from + step), 1);
-    v = _mm512_insertf32x4(v, _mm_loadu_ps(from + 2 * step), 2);
-    return (fl_wide)_mm512_insertf32x4(v, _mm_loadu_ps(from + 3 * step), 3);
-#elif FL_VECTOR == 32
-    return (fl_wide)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from)), _mm_loadu_ps(from + step), 1);
-#else
-    fl_wide v;
-    (void)step;
-    memcpy(&v, from, sizeof v);
-    return v;
-#endif
-}
-
-/* And back: extracted to memory, likewise. */
-FL_INLINE void fl_part_fours(fl_wide v, float *to, int64_t step) {
-#if FL_VECTOR == 64
-    _mm_storeu_ps(to, _mm512_castps512_ps128((__m512)v));
-    _mm_storeu_ps(to + step, _mm512_extractf32x4_ps((__m512)v, 1));
-    _mm_storeu_ps(to + 2 * step, _mm512_extractf32x4_ps((__m512)v, 2));
-    _mm_storeu_ps(to + 3 * step, _mm512_extractf32x4_ps((__m512)v, 3));
-#elif FL_VECTOR == 32
-    _mm_storeu_ps(to, _mm256_castps256_ps128((__m256)v));
-    _mm_storeu_ps(to + step, _mm256_extractf128_ps((__m256)v, 1));
-#else
-    (void)step;
-    memcpy(to, &v, sizeof v);
-#endif
-}
-
-/* The same for eights, of which each vector has one half. */
-FL_INLINE void fl_part_eights(fl_wide a, fl_wide b, float *to, int64_t step) {
-#if FL_VECTOR == 64
-    __m512 low = (__m512)__builtin_shufflevector(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
-    __m512 high = (__m512)__builtin_shufflevector(a, b, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
-    _mm256_storeu_ps(to, _mm512_castps512_ps256(low));
-    _mm256_storeu_ps(to + step, _mm512_extractf32x8_ps(low, 1));
-    _mm256_storeu_ps(to + 2 * step, _mm512_castps512_ps256(high));
-    _mm256_storeu_ps(to + 3 * step, _mm512_extractf32x8_ps(high, 1));
-#elif FL_VECTOR == 32
-    _mm256_storeu_ps(to, _mm256_permute2f128_ps((__m256)a, (__m256)b, 0x20));
-    _mm256_storeu_ps(to + step, _mm256_permute2f128_ps((__m256)a, (__m256)b, 0x31));
-#else
-    fl_part_fours(a, to, step);
-    fl_part_fours(b, to + 4, step);
-#endif
-}
 #endif
 
 /* Whole runs of 32 floats onto 32 running sums of double, element i to sum i % 32; returns how many elements. As

@@ -6,6 +6,7 @@
 #include "fastloss.h"
 #include "lattice.h"
 #include "compiler.h"
+#include "shuffle.h"
 #include "layout.h"
 
 #define REAL_BITS 32

@@ -8,12 +8,13 @@ import inspect
 import numpy as np
 import pytest
 from cases import CASES
-from helpers import DTYPES, assert_same, assert_ulp, dtype, everything
+from helpers import DTYPES, NARROW, assert_same, assert_ulp, dtype, every_isa, everything
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import fastloss as fl
+from fastloss import arrays
 from fastloss.loss import LOSSES
 
 CE, BCE, MSE = fl.cross_entropy, fl.binary_cross_entropy_with_logits, fl.mse_loss
@@ -144,6 +145,25 @@ def test_class_axis(name, axis, classes):
             moved["grad_output"] = np.moveaxis(moved["grad_output"], -1, axis)
         for got, want in zip(everything(name, axis=axis, **moved), everything(name, **last), strict=True):
             compare(back(got, axis), back(want, -1))
+
+
+@every_isa
+@pytest.mark.parametrize("dtype_name", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_narrow_rows_are_transposed(dtype_name, stream, isa, monkeypatch):
+    """Whole groups of rows and a rest, side by side in memory as they are walked, and one after another."""
+    if stream:
+        monkeypatch.setattr(arrays, "STREAM_BYTES", 0)
+    rng = np.random.default_rng(0)
+    for classes in range(1, NARROW + 2):
+        rows = rng.normal(size=(165, classes)).astype(dtype_name)
+        y = rng.integers(classes, size=165)
+        columns = np.ascontiguousarray(rows.T)
+        value, grad = CE.value_and_grad(rows, y, reduction="none", out=np.empty_like(rows))
+        expected, expected_grad = CE.value_and_grad(columns, y, axis=0, reduction="none", out=np.empty_like(columns))
+        assert_same(value, expected)
+        assert_same(grad, expected_grad.T.copy())
+        assert_same(CE(rows, y, reduction="none"), value)
 
 
 def assert_alike(actual, expected):

@@ -142,9 +142,46 @@ FL_INLINE void r32_transpose_classes(const float *panel, int64_t rows, int64_t n
 }
 #endif
 
+#if FL_BLENDS && REAL_BITS == 32
+/* Of how many classes blends take fewer instructions than the shuffles above; and the floats of a unit. */
+#define BLENDED(_) _(5, 1) _(6, 2) _(10, 2)
+
+/* Whole LANES of rows that follow one another to a panel, and back; whether blends do it. */
+FL_INLINE int r32_blend_rows(const float *from, int64_t rows, int64_t n, float *panel) {
+    switch (n) {
+#define BLEND(n, u)                                                                                                    \
+    case n:                                                                                                            \
+        for (int64_t i = 0; i < rows; i += r32_width)                                                                  \
+            fl_blend_rows(from + i * n, n, u, panel + i, rows);                                                        \
+        return 1;
+        BLENDED(BLEND)
+#undef BLEND
+    }
+    return 0;
+}
+
+FL_INLINE int r32_blend_classes(const float *panel, int64_t rows, int64_t n, float *to) {
+    switch (n) {
+#define BLEND(n, u)                                                                                                    \
+    case n:                                                                                                            \
+        for (int64_t i = 0; i < rows; i += r32_width)                                                                  \
+            fl_blend_classes(panel + i, rows, n, u, to + i * n);                                                       \
+        return 1;
+        BLENDED(BLEND)
+#undef BLEND
+    }
+    return 0;
+}
+#undef BLENDED
+#endif
+
 /* A group's rows of n classes to a panel with step `lanes`, and back. */
 FL_INLINE void R(rows_to_panel)(const real *from, int64_t step, int64_t rows, int64_t n, int lanes, real *panel) {
 #if FL_SHUFFLE && REAL_BITS == 32
+#if FL_BLENDS
+    if (rows == lanes && step == n && r32_blend_rows(from, rows, n, panel))
+        return;
+#endif
     if (rows == lanes && n >= 4) {
         r32_transpose_rows(from, step, rows, n, panel);
         return;
@@ -155,6 +192,10 @@ FL_INLINE void R(rows_to_panel)(const real *from, int64_t step, int64_t rows, in
 
 FL_INLINE void R(panel_to_rows)(const real *panel, int lanes, int64_t rows, int64_t n, real *to) {
 #if FL_SHUFFLE && REAL_BITS == 32
+#if FL_BLENDS
+    if (rows == lanes && r32_blend_classes(panel, rows, n, to))
+        return;
+#endif
     if (rows == lanes && n >= 4) {
         r32_transpose_classes(panel, rows, n, to);
         return;
