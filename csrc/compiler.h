@@ -122,12 +122,13 @@ FL_INLINE void fl_stream_end(void) {}
 #endif
 
 /* float16 and bfloat16 <-> float32 by instructions made for it, as many whole vectors as fit; returns how many elements.
- * half.h does the rest, and says how a bfloat16 is rounded. */
+ * half.h does the rest, and says how a bfloat16 is rounded. FL_WIDENS_* say whether there are such. */
 FL_INLINE int64_t fl_convert_none(const void *from, int64_t n, const void *to) {
     (void)from, (void)n, (void)to;
     return 0;
 }
 #if defined(__F16C__)
+#define FL_WIDENS_F16 1
 FL_INLINE int64_t fl_widen_f16(const char *from, int64_t n, float *to) {
     int64_t i = 0;
 #if defined(__AVX512F__)
@@ -158,11 +159,13 @@ FL_INLINE int64_t fl_narrow_f16(const float *from, int64_t n, char *to) {
     return i;
 }
 #else
+#define FL_WIDENS_F16 0
 #define fl_widen_f16 fl_convert_none
 #define fl_narrow_f16 fl_convert_none
 #endif
 
 #if defined(__AVX512BW__)
+#define FL_WIDENS_BF16 1
 /* One shuffle puts 16 elements into the upper halves. */
 FL_INLINE int64_t fl_widen_bf16(const char *from, int64_t n, float *to) {
     const __m512i low = _mm512_set_epi16(15, 0, 14, 0, 13, 0, 12, 0, 11, 0, 10, 0, 9, 0, 8, 0, 7, 0, 6, 0, 5, 0, 4, 0,
@@ -195,6 +198,7 @@ FL_INLINE int64_t fl_narrow_bf16(const float *from, int64_t n, char *to) {
     return i;
 }
 #else
+#define FL_WIDENS_BF16 0
 #define fl_widen_bf16 fl_convert_none
 #define fl_narrow_bf16 fl_convert_none
 #endif

@@ -64,6 +64,23 @@ FL_NOINLINE void R(load)(int dtype, const char *from, int64_t stride, int swappe
     }
 }
 
+/* Whether elements are halves that are widened LANES at a time by instructions made for it, and that. */
+FL_INLINE int R(is_widened)(int dtype, int64_t stride, int swapped) {
+    const int has = (dtype == FL_F16 && FL_WIDENS_F16) || (dtype == FL_BF16 && FL_WIDENS_BF16);
+    return REAL_BITS == 32 && has && stride == 2 && !swapped;
+}
+
+FL_INLINE void R(widen_lanes)(int dtype, const char *from, real *to) {
+#if REAL_BITS == 32
+    if (dtype == FL_F16)
+        fl_widen_f16(from, LANES, to);
+    else
+        fl_widen_bf16(from, LANES, to);
+#else
+    (void)dtype, (void)from, (void)to;
+#endif
+}
+
 /* n elements at these distances in bytes, as float64. */
 FL_INLINE void R(gather_as)(int dtype, const char *from, const int64_t *offset, int64_t n, int swapped, double *to) {
     for (int64_t i = 0; i < n; i++)

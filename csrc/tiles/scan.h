@@ -49,6 +49,26 @@ FL_INLINE R(unit) R(unbased)(R(unit) unit) {
     return unit;
 }
 
+/* The elements that come next: from x on, as soon as the halves they are made from, if any, have been widened to `room`, which
+ * is x. */
+typedef struct {
+    const real *x;
+    real *room;
+    const char *halves;
+    int dtype;
+} R(coming);
+
+/* The maxima of LANES of them, asking memory for what is behind. */
+FL_INLINE void R(max_coming)(real *tops, R(coming) next, int64_t i, int halves) {
+    if (halves)
+        R(widen_lanes)(next.dtype, next.halves + 2 * i, next.room + i);
+    else
+        fl_look_ahead(next.x + i, LANES * (int)sizeof(real));
+    FL_SIMD
+    for (int l = 0; l < LANES; l++)
+        tops[l] = R(max)(next.x[i + l], tops[l]);
+}
+
 /* Sums over a block, in lanes. */
 typedef struct {
     FL_ALIGNED(64) real sums[LANES], tilts[LANES], squares[LANES];
@@ -80,18 +100,14 @@ FL_INLINE R(level) R(level_from)(R(level) level, int64_t i) {
 
 /* Adds up e, e^2 and (m - x) e, as needed, of n elements (a multiple of LANES), and counts those above the level. With
  * `exclude` those equal to `max` are left out, and the others counted: by masks, for a branch on them would be threaded
- * through exp and leave no loop to vectorise. With `ahead` the maximum of n elements from `next` on is taken along, so that
- * they come from memory while these are computed. */
+ * through exp and leave no loop to vectorise. With `ahead` (2: of halves) the maximum of the n elements that come next is
+ * taken along, so that they come from memory while these are computed. */
 FL_INLINE void R(exp_lanes)(R(lane_sums) *to, const real *x, int64_t n, R(unit) unit, real max, R(level) level,
-                            int needs, int exclude, int ahead, const real *next, real *tops, int keep, real *kept) {
+                            int needs, int exclude, int ahead, R(coming) next, real *tops, int keep, real *kept) {
     for (int64_t i = 0; i < n; i += LANES) {
         const real here = level.of[i < level.sure];
-        if (ahead) {
-            fl_look_ahead(next + i, LANES * (int)sizeof(real));
-            FL_SIMD
-            for (int l = 0; l < LANES; l++)
-                tops[l] = R(max)(next[i + l], tops[l]);
-        }
+        if (ahead)
+            R(max_coming)(tops, next, i, ahead == 2);
         FL_SIMD
         for (int l = 0; l < LANES; l++) {
             real e = R(exp_in)(unit, x[i + l]);
@@ -115,7 +131,7 @@ FL_INLINE void R(exp_lanes)(R(lane_sums) *to, const real *x, int64_t n, R(unit) 
 
 /* The same, where the base is 0, as almost always, by a loop of its own: then there is nothing to subtract. */
 FL_INLINE void R(exp_run)(R(lane_sums) *to, const real *x, int64_t n, R(unit) unit, real max, R(level) level, int needs,
-                          int exclude, int ahead, const real *next, real *tops, int keep, real *kept) {
+                          int exclude, int ahead, R(coming) next, real *tops, int keep, real *kept) {
     if (unit.base == 0)
         R(exp_lanes)(to, x, n, R(unbased)(unit), max, level, needs, exclude, ahead, next, tops, keep, kept);
     else
@@ -123,9 +139,10 @@ FL_INLINE void R(exp_run)(R(lane_sums) *to, const real *x, int64_t n, R(unit) un
 }
 
 /* A block on its way through the scan: n elements in memory, of which `tail` holds those behind the last whole LANES, padded
- * with -inf; and the elements of the block after it, of this row or the next, or NULL. */
+ * with -inf; and the elements of the block after it, of this row or the next, if there is one. */
 typedef struct {
-    const real *x, *next;
+    const real *x;
+    R(coming) next;
     int64_t n, body, next_n;
     real tail[LANES];
 } R(strip);
@@ -133,18 +150,22 @@ typedef struct {
 FL_INLINE void R(exp_strip)(R(lane_sums) *to, const R(strip) *b, R(unit) unit, real max, R(level) level, int needs,
                             int exclude, real *tops, int keep, real *kept) {
     const int64_t next_body = b->next_n - b->next_n % LANES, both = fl_min(b->body, next_body);
-    if (both > 0)
+    if (both > 0 && b->next.halves)
+        R(exp_run)(to, b->x, both, unit, max, level, needs, exclude, 2, b->next, tops, keep, kept);
+    else if (both > 0)
         R(exp_run)(to, b->x, both, unit, max, level, needs, exclude, 1, b->next, tops, keep, kept);
     if (both < b->body)
-        R(exp_run)(to, b->x + both, b->body - both, unit, max, R(level_from)(level, both), needs, exclude, 0, NULL,
+        R(exp_run)(to, b->x + both, b->body - both, unit, max, R(level_from)(level, both), needs, exclude, 0, b->next,
                    tops, keep, keep ? kept + both : NULL);
     if (b->body < b->n)
-        R(exp_lanes)(to, b->tail, LANES, unit, max, R(level_from)(level, b->body), needs, exclude, 0, NULL, tops, keep,
-                     keep ? kept + b->body : NULL);
-    if (both < next_body)
-        R(max_lanes)(tops, b->next + both, next_body - both);
+        R(exp_lanes)(to, b->tail, LANES, unit, max, R(level_from)(level, b->body), needs, exclude, 0, b->next, tops,
+                     keep, keep ? kept + b->body : NULL);
+    for (int64_t i = both; i < next_body; i += LANES)
+        R(max_coming)(tops, b->next, i, b->next.halves != NULL);
+    if (b->next.halves && next_body < b->next_n)
+        R(load)(b->next.dtype, b->next.halves + 2 * next_body, 2, 0, b->next_n - next_body, b->next.room + next_body);
     for (int64_t l = 0; l < b->next_n - next_body; l++)
-        tops[l] = R(max)(b->next[next_body + l], tops[l]);
+        tops[l] = R(max)(b->next.x[next_body + l], tops[l]);
 }
 
 /* Counts those of a block's elements from number i on, a multiple of LANES, that are equal to `value` and before `end`. */
@@ -188,7 +209,7 @@ FL_INLINE real R(scan_block)(R(scan) *s, const R(strip) *b, real top, real picke
         R(count_ties)(sums.above, b, level.sure, earlier, picked);
         s->ahead += (int64_t)R(fold_counts)(sums.above);
     }
-    return b->next ? R(fold_max)(tops) : 0;
+    return b->next_n > 0 ? R(fold_max)(tops) : 0;
 }
 
 FL_INLINE real R(strip_max)(const R(strip) *b) {
@@ -221,8 +242,8 @@ FL_INLINE R(unit) *R(units_of)(const fl_rowwise *job, real *kept) {
     return (R(unit) *)(void *)(kept + (job->classes + FL_BLOCK - 1) / FL_BLOCK * FL_BLOCK);
 }
 
-/* The block that comes next, where it is `known`: its elements, converted to a buffer in turn if they do not lie in memory as
- * reals, and their maximum, taken along with the block before. */
+/* The block that comes next, where it is `known`: its elements, in a buffer in turn if they do not lie in memory as reals,
+ * and their maximum, taken along with the block before. */
 typedef struct {
     int known, turn;
     const real *x;
@@ -230,9 +251,20 @@ typedef struct {
     FL_ALIGNED(64) real buffers[2][FL_BLOCK];
 } R(foresight);
 
-FL_INLINE const real *R(foresee)(R(foresight) *ahead, const fl_rowwise *job, const char *row, int64_t j, int64_t n) {
+/* Halves are widened along with their maximum, where that is yet to be found: the buffer is written while there is
+ * something to compute. */
+FL_INLINE R(coming)
+    R(foresee)(R(foresight) *ahead, const fl_rowwise *job, const char *row, int64_t j, int64_t n, int along) {
+    const fl_matrix *m = &job->input;
+    const char *at = row + j * m->class_stride;
+    R(coming) next = {NULL, NULL, NULL, m->rows.dtype};
     ahead->turn ^= 1;
-    return ahead->x = R(classes)(&job->input, row, j, n, (real)job->softcap, ahead->buffers[ahead->turn]);
+    if (along && job->softcap == 0 && R(is_widened)(m->rows.dtype, m->class_stride, m->rows.swapped))
+        next.x = next.room = ahead->buffers[ahead->turn], next.halves = at;
+    else
+        next.x = R(classes)(m, row, j, n, (real)job->softcap, ahead->buffers[ahead->turn]);
+    ahead->x = next.x;
+    return next;
 }
 
 /* Goes on from s. `next_row` follows this one, or is NULL. */
@@ -240,11 +272,12 @@ FL_INLINE R(scan) R(scan_classes)(const fl_rowwise *job, R(scan) s, const char *
                                   R(foresight) *ahead, real picked, int64_t label, int needs, int keep, real *kept) {
     R(unit) *units = keep ? R(units_of)(job, kept) : NULL;
     R(strip) b;
+    b.next = (R(coming)){NULL, NULL, NULL, 0};
     for (int64_t j = 0; j < job->classes; j += FL_BLOCK) {
         const real before = s.max;
         const int64_t rest = job->classes - j - FL_BLOCK;
         b.n = fl_min(job->classes - j, FL_BLOCK), b.body = b.n - b.n % LANES;
-        b.x = ahead->known ? ahead->x : R(foresee)(ahead, job, row, j, b.n);
+        b.x = ahead->known ? ahead->x : R(foresee)(ahead, job, row, j, b.n, 0).x;
         if (b.body < b.n)
             for (int l = 0; l < LANES; l++)
                 b.tail[l] = l < b.n - b.body ? b.x[b.body + l] : -REAL_INF;
@@ -252,9 +285,8 @@ FL_INLINE R(scan) R(scan_classes)(const fl_rowwise *job, R(scan) s, const char *
             ahead->top = R(strip_max)(&b);
         ahead->known = rest > 0 || next_row;
         b.next_n = !ahead->known ? 0 : fl_min(rest > 0 ? rest : job->classes, FL_BLOCK);
-        b.next = !ahead->known
-                     ? NULL
-                     : R(foresee)(ahead, job, rest > 0 ? row : next_row, rest > 0 ? j + FL_BLOCK : 0, b.next_n);
+        if (ahead->known)
+            b.next = R(foresee)(ahead, job, rest > 0 ? row : next_row, rest > 0 ? j + FL_BLOCK : 0, b.next_n, 1);
         ahead->top = R(scan_block)(&s, &b, ahead->top, picked, label > j ? fl_min(label - j, b.n) : 0, needs, keep,
                                    keep ? kept + j : NULL);
         if (keep)
