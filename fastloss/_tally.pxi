@@ -1,7 +1,7 @@
 """The binding of exact sums; part of _core.pyx."""
 
 cdef enum:
-    SHARES = 16  # tiles of an evaluation, for each thread
+    SHARES = 64  # tiles of an evaluation, for each thread: the last one to end is waited for
 
 
 def tally(bint wide, tuple values, rank, cnp.ndarray bounds not None, cnp.ndarray first not None, int threads):
