@@ -24,7 +24,11 @@
 #define FL_PRAGMA(text) _Pragma(#text)
 #define FL_SIMD FL_PRAGMA(omp simd)
 #define FL_SIMD_REDUCE(operator, name) FL_PRAGMA(omp simd reduction(operator: name))
-#define FL_UNROLL FL_PRAGMA(GCC unroll 16) /* wholly, so that indices are constants */
+#if defined(__clang__) /* wholly, so that indices are constants */
+#define FL_UNROLL FL_PRAGMA(unroll)
+#else
+#define FL_UNROLL FL_PRAGMA(GCC unroll 16)
+#endif
 #define FL_ALIGNED(bytes) __attribute__((aligned(bytes)))
 #define FL_PREFETCH(address) __builtin_prefetch(address, 0, 2)      /* into the L2 cache */
 #define FL_PREFETCH_NEAR(address) __builtin_prefetch(address, 0, 3) /* into the L1 cache */
