@@ -220,10 +220,10 @@ FL_INLINE void R(pick)(const fl_rowwise *job, const R(group) *g, R(panel) x, rea
                                     (real)job->softcap, &picked[l]);
 }
 
-/* Derivatives of a panel's classes, from class j on; with `from_kept` e is what the scan kept. */
+/* Derivatives of a panel's classes, from class j on; with `from_kept` e is what the scan kept in their place. */
 FL_INLINE void R(panel_classes)(real *restrict out, real *restrict hess, R(panel) x, R(panel) y,
-                                const real *class_weight, const real *kept, const bits_t *label, int64_t j, int64_t n,
-                                int count, const R(scans) *s, const R(lane_coefficients) *lanes, const R(row_params) *p,
+                                const real *class_weight, const bits_t *label, int64_t j, int64_t n, int count,
+                                const R(scans) *s, const R(lane_coefficients) *lanes, const R(row_params) *p,
                                 R(rowwise_kernel) kernel, int from_kept, int wants_hess) {
     for (int64_t first = 0; first < count; first += LANES)
         for (int64_t c = 0; c < n; c++) {
@@ -235,7 +235,7 @@ FL_INLINE void R(panel_classes)(real *restrict out, real *restrict hess, R(panel
                 R(class_of) of = {v, v - R(shift_of)(s->max[l]), 0, y.at[c * y.step + l], w};
                 R(coefficients) k = {lanes->factor[l], lanes->offset[l], lanes->top[l],      lanes->others[l],
                                      lanes->curve[l],  lanes->bend[l],   lanes->at_target[l]};
-                of.e = from_kept ? kept[c * count + l] : R(exp_in)(R(lane_unit)(s, l), v);
+                of.e = from_kept ? out[c * count + l] : R(exp_in)(R(lane_unit)(s, l), v);
                 grad = kernel.grad(of, p, &k);
                 if (kernel.needs & NEEDS_LABEL)
                     grad = label[l] == (bits_t)(j + c) ? k.at_target : grad;
@@ -264,15 +264,14 @@ FL_INLINE void R(put_ranks)(const fl_rowwise *job, const R(group) *g, R(scans) *
 /* Room for panels. A load waits for a store to the same place in any page: what is written while another is read has the
  * place of lines that have been read already. */
 typedef struct {
-    FL_ALIGNED(64) real out[R(panel_size)], off[2 * LANES];
-    real kept[R(panel_size)], further_off[2 * LANES]; /* e of the last panel that was scanned */
+    FL_ALIGNED(64) real out[R(panel_size)], off[2 * LANES]; /* derivatives; before that, e of narrow rows */
     real buffer[R(panel_size)], flat[R(panel_size)], dense[R(panel_size)];
 } R(panels);
 
 FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R(row_params) *p,
                                R(rowwise_kernel) kernel, R(outgoing) *outgoing, real *value) {
     FL_ALIGNED(64) R(panels) room;
-    real *flat = room.flat, *buffer = room.buffer, *dense_buffer = room.dense, *kept = room.kept, *out = room.out;
+    real *flat = room.flat, *buffer = room.buffer, *dense_buffer = room.dense, *out = room.out;
     FL_ALIGNED(64) real picked[R(most_lanes)], dot[R(most_lanes)], mass[R(most_lanes)];
     FL_ALIGNED(64) bits_t label[R(most_lanes)];
     const bits_t *labels = kernel.needs & NEEDS_LABEL ? label : NULL;
@@ -291,15 +290,15 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
             R(pick)(job, g, x, picked);
     }
     if (kernel.needs & NEEDS_SQUARES)
-        R(scan_columns_squares)(&s, job, g, picked, labels, x, flat, buffer, outgoing, kept);
+        R(scan_columns_squares)(&s, job, g, picked, labels, x, flat, buffer, outgoing, out);
     else if (kernel.needs & NEEDS_FIRST)
-        R(scan_columns_first)(&s, job, g, picked, labels, x, flat, buffer, outgoing, kept);
+        R(scan_columns_first)(&s, job, g, picked, labels, x, flat, buffer, outgoing, out);
     else if (kernel.needs & NEEDS_RANK)
-        R(scan_columns_rank)(&s, job, g, picked, labels, x, flat, buffer, outgoing, kept);
+        R(scan_columns_rank)(&s, job, g, picked, labels, x, flat, buffer, outgoing, out);
     else if (kernel.needs & NEEDS_TILT)
-        R(scan_columns_tilt)(&s, job, g, picked, labels, x, flat, buffer, outgoing, kept);
+        R(scan_columns_tilt)(&s, job, g, picked, labels, x, flat, buffer, outgoing, out);
     else if (kernel.needs & NEEDS_EXP)
-        R(scan_columns_plain)(&s, job, g, picked, labels, x, flat, buffer, outgoing, kept);
+        R(scan_columns_plain)(&s, job, g, picked, labels, x, flat, buffer, outgoing, out);
     else
         for (int l = 0; l < g->lanes; l++)
             R(set_unit)(&s, l, -REAL_INF), s.others[l] = 0;
@@ -362,13 +361,13 @@ FL_INLINE void R(walk_columns)(const fl_rowwise *job, const R(group) *g, const R
             y = R(load_panel)(&job->dense, g, j, n, 0, flat, dense_buffer);
         w = class_weight ? class_weight + j : NULL;
         if (wants_hess)
-            R(panel_classes)(out, hess, x, y, w, NULL, label, j, n, g->lanes, &s, &lanes, p, kernel, 0, 1);
+            R(panel_classes)(out, hess, x, y, w, label, j, n, g->lanes, &s, &lanes, p, kernel, 0, 1);
         else if (from_kept && !w)
-            R(panel_classes)(out, hess, x, y, NULL, kept, label, j, n, g->lanes, &s, &lanes, p, kernel, 1, 0);
+            R(panel_classes)(out, hess, x, y, NULL, label, j, n, g->lanes, &s, &lanes, p, kernel, 1, 0);
         else if (from_kept)
-            R(panel_classes)(out, hess, x, y, w, kept, label, j, n, g->lanes, &s, &lanes, p, kernel, 1, 0);
+            R(panel_classes)(out, hess, x, y, w, label, j, n, g->lanes, &s, &lanes, p, kernel, 1, 0);
         else
-            R(panel_classes)(out, hess, x, y, w, NULL, label, j, n, g->lanes, &s, &lanes, p, kernel, 0, 0);
+            R(panel_classes)(out, hess, x, y, w, label, j, n, g->lanes, &s, &lanes, p, kernel, 0, 0);
         if (softcap != 0) {
             R(panel) plain = R(load_panel)(&job->input, g, j, n, 0, flat, dense_buffer);
             for (int64_t c = 0; c < n; c++)
