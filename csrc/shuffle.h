@@ -1,8 +1,8 @@
 /* Vectors whose lanes change places, by the compiler's shuffles or an instruction set's: what tiles/panel.h transposes with.
  * Included by isa.h and nobody else. */
 
-/* FL_SHUFFLE says whether vectors with a shuffle exist (gcc >= 12, clang): tiles/panel.h transposes by them. FL_FOURS
- * shuffles two vectors of float alike in each of their fours. */
+/* FL_SHUFFLE says whether vectors with a shuffle exist (gcc >= 12, clang). FL_FOURS shuffles two vectors of
+ * float alike in each of their fours. */
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
 #define FL_SHUFFLE 1
@@ -22,7 +22,6 @@
 #endif
 
 #if FL_SHUFFLE
-typedef float fl_four __attribute__((vector_size(16)));
 typedef float fl_wide __attribute__((vector_size(FL_VECTOR)));
 
 /* A vector of the fours at from, from + step, ..., inserted from memory: that takes no turn of the unit that shuffles. */

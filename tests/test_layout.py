@@ -166,6 +166,24 @@ def test_narrow_rows_are_transposed(dtype_name, stream, isa, monkeypatch):
         assert_same(CE(rows, y, reduction="none"), value)
 
 
+@every_isa
+@pytest.mark.parametrize("dtype_name", ["float16", "bfloat16"])
+@pytest.mark.parametrize("classes", [NARROW + 1, 160, 1000, 1023, 1024, 1025, 1056, 2100])
+def test_halves_are_widened(dtype_name, classes, isa):
+    """Side by side, so that they are widened on the way, and apart; ignored rows between others; a NaN."""
+    rng = np.random.default_rng(0)
+    halves = rng.normal(size=(70, classes)).astype(dtype(dtype_name))
+    halves[9, -1], halves[40, :5] = np.nan, np.inf
+    y = rng.integers(classes, size=70)
+    y[[3, 30, 31, 69]] = -100
+    wide = halves.astype(np.float32)
+    expected = CE(wide, y, reduction="none"), *fl.score(wide, np.abs(y) % classes)
+    for each in (halves, gapped(halves), swapped(halves)):
+        got = CE(each, y, reduction="none"), *fl.score(each, np.abs(y) % classes)
+        for one, other in zip(got, expected, strict=True):
+            assert_same(one, other)
+
+
 def assert_alike(actual, expected):
     if isinstance(expected, tuple):
         for got, want in zip(actual, expected, strict=True):
