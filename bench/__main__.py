@@ -14,6 +14,7 @@ import fastloss as fl
 from . import bridges, evaluation, machine, peers, report
 from .measure import Plan
 from .process import run_import, run_memory, run_memory_of_products
+from .quiet import Watch
 from .run import Result, run, run_scaling
 from .work import goal_work, other_work, scaling_work
 
@@ -61,11 +62,11 @@ def jobs(plan: Plan, threads: int, names: list[str], everything: bool) -> dict[s
 def main() -> int:
     """Run the command line."""
     options = arguments()
-    plan = Plan(options.rounds, options.seconds)
-    if options.quick:
-        plan = replace(plan, rounds=3, budget=0.5, least=1)
     threads = options.threads or fl.get_num_threads()
     fl.set_num_threads(threads)
+    plan = Plan(options.rounds, options.seconds, quiet=Watch())
+    if options.quick:
+        plan = replace(plan, rounds=3, budget=0.5, least=1)
     names = [] if options.no_peers else options.peers.split(",")
     found = jobs(plan, threads, names, everything=options.all or bool(options.filter))
     chosen = {name: job for name, job in found.items() if re.search(options.filter or "", name)}

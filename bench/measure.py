@@ -46,21 +46,28 @@ class Plan:
 
     `rounds` is how many turns each contender gets: fewer, but at least `least`, when they would take it more
     than `budget` seconds, and one alone when its call does. A turn repeats the call until it has lasted about
-    `turn` seconds.
+    `turn` seconds, and is taken again where the cores were not `quiet` before and after it, for `budget` seconds
+    of each contender at most.
     """
 
     rounds: int
     budget: float
     turn: float = 0.01
     least: int = 3
+    quiet: Callable[[], bool] = lambda: True
 
 
 @dataclass
 class Sample:
-    """What was measured, one number per turn."""
+    """What was measured, one number per turn: `disturbed` of them on cores that were not quiet.
+
+    `lost` is the time in seconds that passed while they were not, in waiting and in turns that do not count.
+    """
 
     numbers: list[float] = field(default_factory=list)
     calls: int = 1
+    disturbed: int = 0
+    lost: float = 0
 
     @property
     def median(self) -> float:
@@ -83,6 +90,7 @@ class Sample:
             "q3": high,
             "turns": len(self.numbers),
             "calls_per_turn": self.calls,
+            "disturbed": self.disturbed,
         }
 
 
@@ -123,15 +131,32 @@ def interleave(contenders: Mapping[str, Contender], plan: Plan) -> dict[str, Sam
         for number in range(plan.rounds):
             for name in random.Random(number).sample(order, len(order)):
                 if _plays(number, turns[name], plan.rounds):
-                    settle()
-                    if name in warmed:
-                        contenders[name].seconds(1)
-                    sample = samples[name]
-                    sample.numbers.append(contenders[name].seconds(sample.calls))
+                    _turn(contenders[name], samples[name], name in warmed, plan)
     finally:
         if collecting:
             gc.enable()
     return samples
+
+
+def _turn(contender: Contender, sample: Sample, warm: bool, plan: Plan) -> None:
+    """One turn of a contender, on quiet cores if that can be had."""
+    while True:
+        begun = time.perf_counter()
+        patient = sample.lost < plan.budget
+        quiet = plan.quiet()
+        if quiet or not patient:
+            settle()
+            if warm:
+                contender.seconds(1)
+            seconds = contender.seconds(sample.calls)
+            quiet = plan.quiet() and quiet
+            if quiet or not patient:
+                sample.numbers.append(seconds)
+                sample.disturbed += not quiet
+                return
+        else:
+            time.sleep(0.02)
+        sample.lost += time.perf_counter() - begun
 
 
 def _plays(number: int, turns: int, rounds: int) -> bool:

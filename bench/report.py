@@ -105,7 +105,17 @@ def details(result: Result) -> Table:
 def footnotes(result: Result) -> list[str]:
     """Goals and notes of one piece of work, a line each."""
     goals = [f"{MEASURES[outcome.goal.measure][0]}: {verdict(outcome)}" for outcome in result.outcomes]
-    return goals + result.notes
+    return goals + notes(result)
+
+
+def notes(result: Result) -> list[str]:
+    """What was noted of one piece of work, and whose numbers are of cores that something else had as well."""
+    disturbed = [
+        f"{name} {sample.disturbed} of {len(sample.numbers)}"
+        for name, sample in result.samples.items()
+        if sample.disturbed
+    ]
+    return result.notes + ([f"turns disturbed by other work on the cores: {', '.join(disturbed)}"] if disturbed else [])
 
 
 def show(result: Result) -> None:
@@ -160,9 +170,9 @@ def medians(results: Iterable[Result]) -> Table:
 def write_markdown(path: Path, machine: dict[str, str], results: list[Result]) -> None:
     """The header, the tables and the notes."""
     lines = [f"- {key}: {value}" for key, value in machine.items()]
-    notes = [f"- {result.name}: {note}" for result in results for note in result.notes]
+    remarks = [f"- {result.name}: {note}" for result in results for note in notes(result)]
     tables = ["", summary(results).markdown(), "", medians(results).markdown(), ""]
-    path.write_text("\n".join([*lines, *tables, *notes]).rstrip() + "\n")
+    path.write_text("\n".join([*lines, *tables, *remarks]).rstrip() + "\n")
 
 
 def write_json(path: Path, machine: dict[str, str], results: list[Result]) -> None:
