@@ -29,7 +29,8 @@ FL_INLINE R(terms) R(msle_loss)(R(operands) o, const real *param) {
     R(parts) parts = R(parts_of_one_plus)(ratio);
     real more = R(log1p_rest_with)(parts.f, rest * (per_base * parts.inverse));
     real size = R(fma)(parts.n, LN2_HIGH, parts.f + R(fma)(parts.n, LN2_LOW, more));
-    real square = base < 0 ? REAL_NAN : (ratio < REAL_INF ? size * size : ratio), l = o.a < o.b ? -size : size;
+    bits_t bits = R(to_bits)(ratio), minus = (bits_t)0 - (bits >> (REAL_BITS - 1));
+    real square = bits < R(to_bits)(REAL_INF) ? size * size : R(from_bits)(bits | minus), l = o.a < o.b ? -size : size;
     (void)param;
     l = square < REAL_INF ? l : (o.a < o.b ? -square : square);
     return (R(terms)){square, 2 * l / (1 + o.a), 0, 0, 2 * (1 - l) * per_x * per_x, 0};

@@ -11,8 +11,7 @@ FL_INLINE void R(add_groups)(double *sums, const real *const *in, int64_t first,
         own[i] = sums[i];
     for (int64_t i = first; i < end; i += SUM_LANES) {
         for (int o = 0; o < walk.operands; o++)
-            for (int line = 0; line < SUM_LANES * (int)sizeof(real); line += 64)
-                FL_PREFETCH_NEAR((const char *)(in[o] + i) + FL_AHEAD_NEAR + line);
+            fl_look_ahead(in[o] + i, SUM_LANES * (int)sizeof(real));
         FL_SIMD
         for (int l = 0; l < SUM_LANES; l++) {
             R(operands) o = {a[i + l], b[i + l], c[i + l], d[i + l]};
