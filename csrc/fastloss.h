@@ -311,9 +311,9 @@ static inline int64_t fl_row_scratch(const fl_rowwise *job, int reads, int64_t r
     return passes && job->classes > FL_NARROW && bytes <= FL_KEPT ? bytes : 0;
 }
 
-/* The bytes of scratch for a row with several labels: those, what each hands to the elements, and the elements. */
+/* The bytes of scratch for a row with several labels: those, what each hands to the elements, and the elements with flags. */
 static inline int64_t fl_list_scratch(const fl_rowsums *job, int64_t real_bytes) {
-    return job->labels.row.data ? job->length * (8 + 8 * FL_ROW_FACTORS) + (job->length + 64) * real_bytes : 0;
+    return job->labels.row.data ? job->length * (8 + 8 * FL_ROW_FACTORS) + (job->length + 64) * (8 + real_bytes) : 0;
 }
 
 /* Numbers that two lists of a loss over pairs take, each filled up to whole lanes. */

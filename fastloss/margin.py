@@ -81,8 +81,8 @@ def multi_margin_loss(
     if t.ndim > 1 or t.size != rows:
         raise ValueError(f"{name}: target must have shape ({rows},) for input of shape {x.shape}, has {t.shape}")
     return RowSums(
-        name, name, [("input", x)], reduction=reduction, label=("target", t), weight=weight,
-        params=(margin, float(p) - 1),
+        name, name if p == 1 else "multi_margin_loss_squared", [("input", x)], reduction=reduction,
+        label=("target", t), weight=weight, params=(margin,),
     )  # fmt: skip
 
 
@@ -140,7 +140,7 @@ def multilabel_margin_loss(input: ArrayLike, target: ArrayLike, *, reduction: st
         raise ValueError(f"{name}: target must have the shape of input, {x.shape}, has {t.shape}")
     return RowSums(
         name, "multi_margin_loss", [("input", x)], reduction=reduction, labels=("target", t.reshape(x.shape)),
-        params=(1.0, 0.0),
+        params=(1.0,),
     )  # fmt: skip
 
 

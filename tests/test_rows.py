@@ -141,6 +141,28 @@ def test_scores_of_infinity(isa):
     assert fl.multi_margin_loss(x, [1, 1]) == INF
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("classes", [2, 3, 16, 17, NARROW + 1, 1030])
+def test_labels_of_infinity(classes, dtype, isa):
+    """A label's own score is in no sum: its distance from itself would be NaN."""
+    x = np.random.default_rng(0).normal(size=(4, classes)).astype(dtype)
+    t = np.full((4, classes), -1)
+    t[:, 0] = [0, classes - 1, classes // 2, 0]
+    x[np.arange(4), t[:, 0]] = [-INF, -INF, INF, -INF]
+    for p in (1, 2):
+        value, grad = fl.multi_margin_loss.value_and_grad(x, t[:, 0], p, reduction="none")
+        expected, expected_grad = fl.multi_margin_loss.reference.value_and_grad(x, t[:, 0], p, reduction="none")
+        np.testing.assert_array_equal(value, [INF, INF, 0, INF])
+        np.testing.assert_array_equal(value, expected)
+        assert_ulp(grad, expected_grad)
+    t[3, 1] = classes - 1  # and one more, in one row
+    value, grad = fl.multilabel_margin_loss.value_and_grad(x, t, reduction="none")
+    expected, expected_grad = fl.multilabel_margin_loss.reference.value_and_grad(x, t, reduction="none")
+    np.testing.assert_array_equal(value, [INF, INF, 0, INF if classes > 2 else 0])
+    np.testing.assert_array_equal(value, expected)
+    assert_ulp(grad, expected_grad)
+
+
 # --- axes and layouts
 
 

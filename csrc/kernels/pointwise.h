@@ -2,9 +2,10 @@
  * predictions. Who calls and wants only some of them pays only for those: the rest is dead code after inlining.
  * A NaN in an operand becomes the value and every gradient. */
 
-/* The operands in the order of losses.def, and the parameters. */
+/* The operands in the order of losses.def. */
 typedef struct {
     real a, b, c, d;
+    uint64_t joins; /* of sums that pick: all bits, and none of an element that is left out */
 } R(operands);
 
 typedef struct {

@@ -6,7 +6,8 @@
  * to. A kernel `name` has
  *   name_sums, name_again   how many sums a walk along the row makes, and a second one (0: there is none)
  *   name_start              what a sum begins with
- *   name_picks              1: the row's label is left out of the sums, and has a gradient of its own
+ *   name_picks              1: the row's label is left out of the sums, and has a gradient of its own, for which all sums
+ *                           but the first are
  *   name_begin              from what is known of a row before its sums to what it hands to its elements
  *   name_add, name_join     takes in an element; makes one of two partial sums
  *   name_turn               between the walks: whether there is need of a second
@@ -55,8 +56,8 @@ FL_INLINE R(sums) R(no_add)(R(sums) s, R(operands) o, const R(factors) *k, const
 FL_INLINE double R(hinge)(double x) { return r64_max(0, x); }
 FL_INLINE double R(hinge_slope)(double x) { return x >= 0 ? 1 : x < 0 ? 0 : x; }
 
-/* With a label t and z_j = margin - x_t + x_j: w_t / C sum over j != t of max(0, z_j)^p; param: margin, p - 1.
- * By x_j: w_t / C [z_j > 0], for p = 2 twice w_t / C max(0, z_j); by x_t the sum of those, taken off. */
+/* With a label t and z_j = margin - x_t + x_j: w_t / C sum over j != t of max(0, z_j); param: margin.
+ * By x_j: w_t / C [z_j > 0]; by x_t the sum of those, taken off. */
 #define multi_margin_loss_sums 2
 #define multi_margin_loss_again 0
 #define multi_margin_loss_start 0
@@ -67,23 +68,60 @@ FL_INLINE double R(hinge_slope)(double x) { return x >= 0 ? 1 : x < 0 ? 0 : x; }
 FL_INLINE R(factors) R(multi_margin_loss_begin)(const R(known) *r, const double *param) {
     return (R(factors)){param[0] - r->picked, 0, 0, 0, 0, 0, 0};
 }
-FL_INLINE R(sums) R(multi_margin_loss_add)(R(sums) s, R(operands) o, const R(factors) *k, const double *param) {
-    double z = k->a + (double)o.a, over = z <= 0 ? 0 : z, step = z <= 0 ? 0 : 1;
-    int square = param[1] != 0;
-    if (FL_HAS_MASKS) /* the same */
-        return (R(sums)){z <= 0 ? s.a : s.a + (square ? z * z : z), z <= 0 ? s.b : s.b + (square ? z : 1), 0, 0};
-    return (R(sums)){s.a + (square ? over * over : over), s.b + (square ? over : step), 0, 0};
+/* z_j, 0 of an element that does not join. */
+FL_INLINE double R(over)(R(operands) o, const R(factors) *k) {
+    return r64_from_bits(r64_to_bits(k->a + (double)o.a) & o.joins);
 }
-FL_INLINE double R(multi_margin_loss_finish)(const R(sums) *s, const R(known) *r, const double *param, R(factors) *k) {
-    double each = r->scale * r->weight / r->length;
-    each = param[1] != 0 ? 2 * each : each;
+/* Adds `more` and `slope` where z > 0, or NaN. */
+FL_INLINE R(sums) R(add_over)(R(sums) s, double z, double more, double slope) {
+    if (FL_HAS_MASKS) /* the same */
+        return (R(sums)){z <= 0 ? s.a : s.a + more, z <= 0 ? s.b : s.b + slope, 0, 0};
+    return (R(sums)){s.a + (z <= 0 ? 0 : more), s.b + (z <= 0 ? 0 : slope), 0, 0};
+}
+FL_INLINE R(sums) R(multi_margin_loss_add)(R(sums) s, R(operands) o, const R(factors) *k, const double *param) {
+    double z = R(over)(o, k);
+    (void)param;
+    return R(add_over)(s, z, z, 1);
+}
+FL_INLINE double R(finish_over)(const R(sums) *s, const R(known) *r, double power, R(factors) *k) {
+    double each = power * (r->scale * r->weight / r->length);
     k->b = s->a == s->a ? each : s->a;
     k->at_label = -r64_times(k->b, s->b);
     return r64_weigh(r->weight, s->a) / r->length;
 }
+FL_INLINE double R(multi_margin_loss_finish)(const R(sums) *s, const R(known) *r, const double *param, R(factors) *k) {
+    (void)param;
+    return R(finish_over)(s, r, 1, k);
+}
 FL_INLINE R(slopes) R(multi_margin_loss_grad)(R(operands) o, const R(factors) *k, const double *param) {
-    double z = k->a + (double)o.a, slope = param[1] != 0 ? z : 1;
-    return (R(slopes)){(real)r64_times(k->b, z <= 0 ? 0 : slope), 0, 0};
+    double z = k->a + (double)o.a;
+    (void)param;
+    return (R(slopes)){(real)(z <= 0 ? r64_times(k->b, 0) : k->b), 0, 0};
+}
+
+/* The same of max(0, z_j)^2. By x_j: 2 w_t / C max(0, z_j). */
+#define multi_margin_loss_squared_sums 2
+#define multi_margin_loss_squared_again 0
+#define multi_margin_loss_squared_start 0
+#define multi_margin_loss_squared_picks 1
+#define multi_margin_loss_squared_begin multi_margin_loss_begin
+#define multi_margin_loss_squared_join add_up
+#define multi_margin_loss_squared_turn no_turn
+#define multi_margin_loss_squared_add_again no_add
+FL_INLINE R(sums) R(multi_margin_loss_squared_add)(R(sums) s, R(operands) o, const R(factors) *k, const double *param) {
+    double z = R(over)(o, k);
+    (void)param;
+    return R(add_over)(s, z, z * z, z);
+}
+FL_INLINE double R(multi_margin_loss_squared_finish)(const R(sums) *s, const R(known) *r, const double *param,
+                                                     R(factors) *k) {
+    (void)param;
+    return R(finish_over)(s, r, 2, k);
+}
+FL_INLINE R(slopes) R(multi_margin_loss_squared_grad)(R(operands) o, const R(factors) *k, const double *param) {
+    double z = k->a + (double)o.a;
+    (void)param;
+    return (R(slopes)){(real)(z <= 0 ? r64_times(k->b, 0) : r64_times(k->b, z)), 0, 0};
 }
 
 /* w times the binary cross entropy of x with t, summed and divided by param: the number of classes. */

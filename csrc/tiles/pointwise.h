@@ -52,7 +52,7 @@ FL_INLINE int R(pointwise_block)(R(pointwise_kernel) *kernel, int operands, int 
     FL_ALIGNED(64) bits_t sign[R(pointwise_step)] = {0}, any = 0;
     for (int64_t i = 0; i < n; i += R(pointwise_step)) {
         for (int k = 0; k < operands; k++)
-            fl_look_ahead(in[k] + i, R(pointwise_step) * (int)sizeof(real));
+            fl_look_ahead(in[k] + i, R(pointwise_step) *(int)sizeof(real));
         for (int g = 0; mode == FL_MODE_GRAD && g < grads; g++) /* of the steps before, which have reached the cache */
             if (out.to[g])
                 out.gone[g] =

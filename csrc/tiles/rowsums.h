@@ -62,10 +62,12 @@ FL_INLINE int R(is_short)(const fl_rowsums *job, int operands) {
     return job->length <= FL_NARROW && job->length * operands < 2 * FL_NARROW;
 }
 
-/* Room for converted operands and for gradients: of a block of a row, or of a panel. */
+/* Room for converted operands and for gradients: of a block of a row, or of a panel. And which elements of a block join
+ * sums. */
 enum { R(room_size) = LANES * FL_NARROW > FL_BLOCK ? LANES *FL_NARROW : FL_BLOCK };
 typedef struct {
     real operand[FL_ROW_OPERANDS][R(room_size)], grad[FL_MAX_GRADS][R(room_size)], flat[R(room_size)];
+    uint64_t joins[FL_BLOCK];
 } R(room);
 
 /* Sums as they lie in arrays, member by member `step` apart. */

@@ -34,7 +34,7 @@ FL_NOINLINE void R(rows_panels)(const fl_rowsums *job, int operands, const R(bat
 }
 
 FL_INLINE R(operands) R(operands_at)(const R(panel) *in, int operands, int64_t c, int l) {
-    R(operands) o;
+    R(operands) o = {0};
     o.a = in[0].at[c * in[0].step + l];
     o.b = operands > 1 ? in[1].at[c * in[1].step + l] : o.a;
     o.c = operands > 2 ? in[2].at[c * in[2].step + l] : o.a;
@@ -63,13 +63,9 @@ FL_INLINE void R(sum_columns)(const fl_rowsums *job, R(batch) *b, R(room) *room,
             for (int l = 0; l < LANES; l++) {
                 R(operands) o = R(operands_at)(in, walk.operands, c, l);
                 R(factors) k = R(factors_at)(b, l);
-                R(sums) s = R(sums_at)(at + l, LANES, walk.sums), t = walk.add(s, o, &k, job->param);
-                if (walk.picks) {
-                    int counts = label[l] != here;
-                    t.a = counts ? t.a : s.a, t.b = counts ? t.b : s.b;
-                    t.c = counts ? t.c : s.c, t.d = counts ? t.d : s.d;
-                }
-                R(put_sums)(at + l, LANES, walk.sums, t);
+                R(sums) s = R(sums_at)(at + l, LANES, walk.sums);
+                o.joins = (uint64_t)0 - (uint64_t)(label[l] != here);
+                R(put_sums)(at + l, LANES, walk.sums, walk.add(s, o, &k, job->param));
             }
         }
     }

@@ -16,14 +16,15 @@ FL_NOINLINE int64_t R(load_list)(const fl_rowsums *job, int64_t row, int64_t *la
 FL_INLINE void R(list_tile)(const fl_rowsums *job, int64_t first, int64_t count, fl_partial *partial,
                             R(rowsums_kernel) kernel, R(room) *room, char *scratch) {
     const int64_t whole = (job->length + SUM_LANES - 1) / SUM_LANES * SUM_LANES;
-    real *others = (real *)(void *)scratch; /* the row, -inf in the labels' places and behind the end */
-    R(factors) *k = (R(factors) *)(void *)(others + whole);
+    real *row = (real *)(void *)scratch;
+    uint64_t *joins = (uint64_t *)(void *)(row + whole); /* not the labels, nor what is behind the end */
+    R(factors) *k = (R(factors) *)(void *)(joins + whole);
     int64_t *label = (int64_t *)(void *)(k + job->length);
     const R(walk) walk = R(first_walk)(kernel);
     R(totals) totals = {{0}, {0}, 0, -1};
     for (int64_t l = 0; l < count; l++) {
         const int64_t labels = R(load_list)(job, first + l, label);
-        const real *in[FL_ROW_OPERANDS] = {others};
+        const real *in[FL_ROW_OPERANDS] = {row};
         R(known) known = {(double)job->length, 0, 1, 0, job->scale};
         double value = 0;
         int64_t offset, to;
@@ -37,20 +38,21 @@ FL_INLINE void R(list_tile)(const fl_rowsums *job, int64_t first, int64_t count,
             int64_t n = fl_min(job->length - j, FL_BLOCK);
             const real *from;
             R(row_blocks)(job, 1, &offset, j, n, room, &from);
-            memcpy(others + j, from, (size_t)n * sizeof(real));
+            memcpy(row + j, from, (size_t)n * sizeof(real));
         }
+        for (int64_t i = 0; i < whole; i++)
+            joins[i] = (uint64_t)0 - (uint64_t)(i < job->length);
         for (int64_t i = job->length; i < whole; i++)
-            others[i] = -REAL_INF;
+            row[i] = 0;
         for (int64_t i = 0; i < labels; i++) {
-            known.picked = (double)others[label[i]];
+            known.picked = (double)row[label[i]];
             k[i] = kernel.begin(&known, job->param);
+            joins[label[i]] = 0;
         }
-        for (int64_t i = 0; i < labels; i++)
-            others[label[i]] = -REAL_INF;
         for (int64_t i = 0; i < labels; i++) {
             FL_ALIGNED(64) double sums[SUMS * SUM_LANES] = {0};
             R(sums) s;
-            R(add_groups)(sums, in, 0, whole, walk, &k[i], job->param);
+            R(add_groups)(sums, in, whole, joins, walk, &k[i], job->param);
             R(join_lanes)(sums, walk);
             s = R(sums_at)(sums, SUM_LANES, walk.sums);
             value += kernel.finish(&s, &known, job->param, &k[i]);
@@ -69,8 +71,9 @@ FL_INLINE void R(list_tile)(const fl_rowsums *job, int64_t first, int64_t count,
                 const R(factors) factors = k[i];
                 FL_SIMD
                 for (int64_t c = 0; c < n; c++) {
-                    R(operands) o = {others[j + c], 0, 0, 0};
-                    slopes[c] += (double)kernel.grad(o, &factors, job->param).a;
+                    R(operands) o = {row[j + c], 0, 0, 0, 0};
+                    double slope = (double)kernel.grad(o, &factors, job->param).a;
+                    slopes[c] += joins[j + c] ? slope : 0;
                 }
             }
             for (int64_t i = 0; i < labels; i++)
@@ -78,7 +81,7 @@ FL_INLINE void R(list_tile)(const fl_rowsums *job, int64_t first, int64_t count,
                     slopes[label[i] - j] += k[i].at_label;
             FL_SIMD
             for (int64_t c = 0; c < n; c++)
-                room->grad[0][c] = (real)slopes[c];
+                room->grad[0][c] = (real)r64_with_nan(value, slopes[c]);
             R(put_row_blocks)(job, 1, &to, j, n, room);
         }
     }

@@ -1,7 +1,7 @@
 /* Rows of sums one by one, lanes along the elements, block by block. */
 
-/* Takes in whole groups of SUM_LANES elements; between them memory is asked for what comes later. */
-FL_INLINE void R(add_groups)(double *sums, const real *const *in, int64_t first, int64_t end, R(walk) walk,
+/* Takes in whole groups of SUM_LANES elements, those that join; between them memory is asked for what comes later. */
+FL_INLINE void R(add_groups)(double *sums, const real *const *in, int64_t n, const uint64_t *joins, R(walk) walk,
                              const R(factors) *factors, const double *param) {
     FL_ALIGNED(64) double own[SUMS * SUM_LANES]; /* which nothing else points to: held in registers */
     const R(factors) k = *factors;
@@ -9,12 +9,12 @@ FL_INLINE void R(add_groups)(double *sums, const real *const *in, int64_t first,
     const real *d = in[walk.operands > 3 ? 3 : 0];
     for (int i = 0; i < walk.sums * SUM_LANES; i++)
         own[i] = sums[i];
-    for (int64_t i = first; i < end; i += SUM_LANES) {
+    for (int64_t i = 0; i < n; i += SUM_LANES) {
         for (int o = 0; o < walk.operands; o++)
             fl_look_ahead(in[o] + i, SUM_LANES * (int)sizeof(real));
         FL_SIMD
         for (int l = 0; l < SUM_LANES; l++) {
-            R(operands) o = {a[i + l], b[i + l], c[i + l], d[i + l]};
+            R(operands) o = {a[i + l], b[i + l], c[i + l], d[i + l], walk.picks ? joins[i + l] : 0};
             R(sums) s = R(sums_at)(own + l, SUM_LANES, walk.sums);
             R(put_sums)(own + l, SUM_LANES, walk.sums, walk.add(s, o, &k, param));
         }
@@ -23,41 +23,35 @@ FL_INLINE void R(add_groups)(double *sums, const real *const *in, int64_t first,
         sums[i] = own[i];
 }
 
-/* Takes in m <= SUM_LANES elements, without that in place `hole`: loads are masked, and nothing behind the end is touched. */
-FL_INLINE void R(add_some)(double *sums, const real *const *in, int64_t first, int64_t m, int64_t hole, R(walk) walk,
-                           const R(factors) *factors, const double *param) {
+/* Takes in m <= SUM_LANES elements: loads are masked, and nothing behind the end is touched. */
+FL_INLINE void R(add_some)(double *sums, const real *const *in, int64_t first, int64_t m, const uint64_t *joins,
+                           R(walk) walk, const R(factors) *factors, const double *param) {
     FL_ALIGNED(64) double own[SUMS * SUM_LANES];
     const R(factors) k = *factors;
     const real *a = in[0] + first, *b = in[walk.operands > 1 ? 1 : 0] + first;
     const real *c = in[walk.operands > 2 ? 2 : 0] + first, *d = in[walk.operands > 3 ? 3 : 0] + first;
-    const int32_t end = (int32_t)m, out = (int32_t)hole;
+    const int32_t end = (int32_t)m;
     for (int i = 0; i < walk.sums * SUM_LANES; i++)
         own[i] = sums[i];
     FL_SIMD
     for (int32_t l = 0; l < SUM_LANES; l++) {
-        const int counts = (l < end) & (l != out);
-        R(operands) o = {counts ? a[l] : 0, counts ? b[l] : 0, counts ? c[l] : 0, counts ? d[l] : 0};
+        const int is = l < end;
+        R(operands) o = {is ? a[l] : 0, is ? b[l] : 0, is ? c[l] : 0, is ? d[l] : 0, walk.picks ? joins[first + l] : 0};
         R(sums) s = R(sums_at)(own + l, SUM_LANES, walk.sums), t = walk.add(s, o, &k, param);
-        t.a = counts ? t.a : s.a, t.b = counts ? t.b : s.b, t.c = counts ? t.c : s.c, t.d = counts ? t.d : s.d;
+        t.a = is ? t.a : s.a, t.b = is ? t.b : s.b, t.c = is ? t.c : s.c, t.d = is ? t.d : s.d;
         R(put_sums)(own + l, SUM_LANES, walk.sums, t);
     }
     for (int i = 0; i < walk.sums * SUM_LANES; i++)
         sums[i] = own[i];
 }
 
-/* A block of n elements without that in place `hole`, if it has one there. */
-FL_INLINE void R(add_row_block)(double *sums, const real *const *in, int64_t n, int64_t hole, R(walk) walk,
+/* A block of n elements, those that join: flags of whole groups. */
+FL_INLINE void R(add_row_block)(double *sums, const real *const *in, int64_t n, const uint64_t *joins, R(walk) walk,
                                 const R(factors) *k, const double *param) {
     const int64_t body = n - n % SUM_LANES;
-    int64_t first = 0, end = walk.picks && hole >= 0 && hole < body ? hole - hole % SUM_LANES : body;
-    for (;; first = end + SUM_LANES, end = body) { /* both sides of the hole by one loop: gcc unswitches no second */
-        R(add_groups)(sums, in, first, end, walk, k, param);
-        if (!walk.picks || end == body)
-            break;
-        R(add_some)(sums, in, end, SUM_LANES, hole - end, walk, k, param);
-    }
+    R(add_groups)(sums, in, body, joins, walk, k, param);
     if (body < n)
-        R(add_some)(sums, in, body, n - body, walk.picks ? hole - body : -1, walk, k, param);
+        R(add_some)(sums, in, body, n - body, joins, walk, k, param);
 }
 
 FL_INLINE void R(join_lanes)(double *sums, R(walk) walk) {
@@ -98,10 +92,15 @@ FL_INLINE void R(sum_rows)(const fl_rowsums *job, R(batch) *b, R(room) *room, R(
             sums[i] = walk.start;
         R(row_offsets)(job->operand, walk.operands, b->first + l, offset);
         for (int64_t j = 0; j < job->length; j += FL_BLOCK) {
-            int64_t n = fl_min(job->length - j, FL_BLOCK);
+            int64_t n = fl_min(job->length - j, FL_BLOCK), label = b->label[l] - j;
+            const int picked = walk.picks && label >= 0 && label < n;
             const real *in[FL_ROW_OPERANDS];
             R(row_blocks)(job, walk.operands, offset, j, n, room, in);
-            R(add_row_block)(sums, in, n, b->label[l] < j ? -1 : b->label[l] - j, walk, &k, job->param);
+            if (picked)
+                room->joins[label] = 0;
+            R(add_row_block)(sums, in, n, room->joins, walk, &k, job->param);
+            if (picked)
+                room->joins[label] = ~(uint64_t)0;
         }
         R(join_lanes)(sums, walk);
         R(put_sums)(b->sum + l, LANES, walk.sums, R(sums_at)(sums, SUM_LANES, walk.sums));

@@ -11,7 +11,7 @@ FL_INLINE int R(sums_by_columns)(const fl_rowsums *job, int operands) {
             rows->stride[rows->ndim - 1] == item);
 }
 
-FL_INLINE void R(rowsums_tile)(const fl_rowsums *job, int64_t first, int64_t count, fl_partial *partial,
+FL_INLINE void R(sums_batches)(const fl_rowsums *job, int64_t first, int64_t count, fl_partial *partial,
                                R(rowsums_kernel) kernel, void *scratch) {
     FL_ALIGNED(64) R(room) room;
     FL_ALIGNED(64) R(batch) batch;
@@ -22,6 +22,8 @@ FL_INLINE void R(rowsums_tile)(const fl_rowsums *job, int64_t first, int64_t cou
     const int64_t fit = BATCH_BYTES / ((int64_t)sizeof(real) * kernel.operands * job->length);
     const int64_t most = columns || fit >= LANES ? LANES : fit > 0 ? fit : 1;
     R(fill_room)(job, kernel.operands, &room);
+    if (kernel.picks)
+        memset(room.joins, 0xff, sizeof room.joins);
     if (kernel.picks && job->labels.row.data) {
         R(list_tile)(job, first, count, partial, kernel, &room, (char *)scratch);
         return;
@@ -54,6 +56,17 @@ FL_INLINE void R(rowsums_tile)(const fl_rowsums *job, int64_t first, int64_t cou
     if (job->stream)
         fl_stream_end();
     R(leave)(&totals, partial);
+}
+
+/* What a kernel that picks sums up beside the value, its label's gradient needs. */
+FL_INLINE void R(rowsums_tile)(const fl_rowsums *job, int64_t first, int64_t count, fl_partial *partial,
+                               R(rowsums_kernel) kernel, void *scratch) {
+    R(rowsums_kernel) of_value = kernel;
+    of_value.sums = 1;
+    if (kernel.picks && !job->grad[0].row.data)
+        R(sums_batches)(job, first, count, partial, of_value, scratch);
+    else
+        R(sums_batches)(job, first, count, partial, kernel, scratch);
 }
 
 #define ROWSUMS(name, operands, grads)                                                                                 \
