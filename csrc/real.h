@@ -46,6 +46,10 @@ FL_INLINE real R(sqrt)(real x) {
 FL_INLINE real R(with_nan)(real x, real y) { return x == x ? y : x; }
 
 FL_INLINE real R(abs)(real x) { return R(from_bits)(R(to_bits)(x) & ~((bits_t)1 << (REAL_BITS - 1))); }
+FL_INLINE real R(copysign)(real size, real x) {
+    const bits_t sign = (bits_t)1 << (REAL_BITS - 1);
+    return R(from_bits)((R(to_bits)(size) & ~sign) | (R(to_bits)(x) & sign));
+}
 
 /* exp(x) = 2^n e^r with n = round(x / ln 2): the rounding is the addition of 1.5 * 2^(mantissa bits) + bias, which also
  * leaves n + bias in the low bits, ready to be shifted to the exponent. r = x - n ln 2 in two steps (Cody and Waite).

@@ -21,7 +21,8 @@ FL_INLINE R(terms) R(mape_loss)(R(operands) o, const real *param) {
 }
 
 /* l^2 with l = log(1 + x) - log(1 + t) = +-log(1 + |x - t| / (1 + min(x, t))), which does not cancel; since the square
- * doubles its error, the quotient is needed to more digits than a number has. l' = 1 / (1 + x) */
+ * doubles its error, the quotient is needed to more digits than a number has. l' = 1 / (1 + x)
+ * Where 1 + min(x, t) < 0 there is no logarithm: its sign makes the quotient's bits more than infinity's, then a NaN's. */
 FL_INLINE R(terms) R(msle_loss)(R(operands) o, const real *param) {
     real low = o.a < o.b ? o.a : o.b, high = o.a < o.b ? o.b : o.a, d = high - low, base = 1 + low;
     real per_base = 1 / base, ratio = d * per_base, per_x = 1 / (1 + o.a);
@@ -29,7 +30,7 @@ FL_INLINE R(terms) R(msle_loss)(R(operands) o, const real *param) {
     R(parts) parts = R(parts_of_one_plus)(ratio);
     real more = R(log1p_rest_with)(parts.f, rest * (per_base * parts.inverse));
     real size = R(fma)(parts.n, LN2_HIGH, parts.f + R(fma)(parts.n, LN2_LOW, more));
-    bits_t bits = R(to_bits)(ratio), minus = (bits_t)0 - (bits >> (REAL_BITS - 1));
+    bits_t bits = R(to_bits)(R(copysign)(ratio, base)), minus = (bits_t)0 - (bits >> (REAL_BITS - 1));
     real square = bits < R(to_bits)(REAL_INF) ? size * size : R(from_bits)(bits | minus), l = o.a < o.b ? -size : size;
     (void)param;
     l = square < REAL_INF ? l : (o.a < o.b ? -square : square);
