@@ -1,12 +1,16 @@
 /* The only threads. A job is cut into tiles of fixed size; each leaves a partial result, and these are added in the
  * order of the tiles: the sum has the same bits for any number of threads, one included. */
 
+#define _GNU_SOURCE /* of sched.h: cores */
+
 #include "fastloss.h"
 
 #include <stdlib.h>
 
 #ifdef _OPENMP
 #include <omp.h>
+
+#include "cores.h"
 #endif
 #if defined(_OPENMP) && !defined(_WIN32)
 #include <pthread.h>
@@ -82,13 +86,13 @@ int fl_run(const fl_work *work, fl_partial *total) {
     const fl_partial empty = {0, 0, -1};
     int64_t tiles = (work->items + work->tile_items - 1) / work->tile_items;
     char *scratch;
-    int threads = !fl_can_thread() ? 1 : work->threads > 0 ? work->threads : fl_max_threads();
     *total = empty;
 #ifdef _OPENMP
+    int threads = !fl_can_thread() ? 1 : work->threads > 0 ? work->threads : fl_max_threads();
     if (threads > tiles)
         threads = (int)tiles;
     if (threads > 1 && work->cost >= FL_SERIAL_COST) {
-        int failed = 0;
+        int failed = 0, core = fl_core(); /* the caller's */
         fl_partial *partials = (fl_partial *)malloc((size_t)tiles * sizeof *partials);
         if (!partials)
             return -1;
@@ -96,10 +100,21 @@ int fl_run(const fl_work *work, fl_partial *total) {
 #pragma omp parallel num_threads(threads) reduction(| : failed)
         {
             char *scratch = take_scratch(work);
+            const int helps = omp_get_thread_num() > 0;
+            int where;
             failed |= work->scratch > 0 && !scratch;
+#pragma omp atomic read
+            where = core;
+            if (helps)
+                fl_keep_off(where);
 #pragma omp for schedule(dynamic, 1)
             for (int64_t i = 0; i < tiles; i++) {
                 partials[i] = empty;
+                if (!helps) {
+                    where = fl_core();
+#pragma omp atomic write
+                    core = where;
+                }
                 if (!failed)
                     run_tile(work, i, &partials[i], scratch);
             }

@@ -275,3 +275,78 @@ def test_threadpoolctl_is_respected():
     peer("threadpoolctl")
     limit = "import threadpoolctl; threadpoolctl.threadpool_limits(1, user_api='openmp')"
     assert threads_of_a_new_process(limit, OMP_NUM_THREADS="3") == 1
+
+
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+TEAM = """
+import os, sys
+import numpy as np
+import fastloss as fl
+from pathlib import Path
+
+def threads():
+    return {int(name) for name in os.listdir("/proc/self/task")}
+
+def core(thread):
+    return int(Path(f"/proc/self/task/{thread}/stat").read_text().rpartition(")")[2].split()[36])
+
+def call():
+    return fl.mse_loss(x, 0.0)
+
+x = np.linspace(0, 1, 1 << 20, dtype=np.float32)
+a, b = map(int, sys.argv[1:])
+fl.set_num_threads(2)
+before, value = threads(), call()
+(helper,) = threads() - before
+"""
+needs_cores = pytest.mark.skipif(
+    not (sys.platform == "linux" and _core.can_thread() and len(CORES) > 1), reason="needs Linux and two cores"
+)
+
+
+def team_on_two_cores(code, **environment):
+    """Runs code in a process of its own, where a team of two threads has worked once, on cores a and b."""
+    done = subprocess.run(
+        [sys.executable, "-c", TEAM + code, *map(str, CORES[:2])],
+        env={**os.environ, **environment}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@needs_cores
+def test_helpers_keep_off_the_callers_core():
+    """Even where they are woken there; when the caller moves on, they may be where it was."""
+    team_on_two_cores("""
+apart = 0
+for mine, other in [(a, b), (b, a)] * 10:
+    os.sched_setaffinity(0, {mine})
+    os.sched_setaffinity(helper, {mine})
+    assert call() == value
+    os.sched_setaffinity(helper, {a, b})
+    assert call() == value
+    apart += core(helper) == other
+    assert os.sched_getaffinity(helper) in ({other}, {a, b})
+assert apart > 15  # all of them, unless other processes had the cores
+os.sched_setaffinity(0, {a})
+os.sched_setaffinity(helper, {a, b})
+assert call() == value
+os.sched_setaffinity(0, {b})
+assert call() == value
+assert call() == value
+assert a in os.sched_getaffinity(helper)
+""")
+
+
+@needs_cores
+@pytest.mark.parametrize("kind", ["true", "close", "spread"])
+def test_bound_helpers_stay_where_they_are(kind):
+    """Also where the caller comes to their core."""
+    team_on_two_cores("""
+bound = os.sched_getaffinity(helper)
+assert len(bound) == 1
+for place in [{a}, {b}, {a}]:
+    os.sched_setaffinity(0, place)
+    for _ in range(3):
+        assert call() == value
+        assert os.sched_getaffinity(helper) == bound
+""", OMP_PROC_BIND=kind, OMP_PLACES="threads")  # fmt: skip
