@@ -30,7 +30,7 @@ FL_INLINE R(terms) R(msle_loss)(R(operands) o, const real *param) {
     R(parts) parts = R(parts_of_one_plus)(ratio);
     real more = R(log1p_rest_with)(parts.f, rest * (per_base * parts.inverse));
     real size = R(fma)(parts.n, LN2_HIGH, parts.f + R(fma)(parts.n, LN2_LOW, more));
-    bits_t bits = R(to_bits)(R(copysign)(ratio, base)), minus = (bits_t)0 - (bits >> (REAL_BITS - 1));
+    bits_t bits = R(to_bits)(R(copysign)(ratio, base)), minus = R(mask_of_sign)(bits);
     real square = bits < R(to_bits)(REAL_INF) ? size * size : R(from_bits)(bits | minus), l = o.a < o.b ? -size : size;
     (void)param;
     l = square < REAL_INF ? l : (o.a < o.b ? -square : square);

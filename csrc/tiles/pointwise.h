@@ -39,10 +39,47 @@ enum {
     R(pointwise_step) = 64
 }; /* elements between two requests for memory that comes later; a block holds whole steps */
 
+FL_INLINE void R(put_terms)(R(terms) terms, int grads, int mode, real scale, real *value, real *grad_a, real *grad_b,
+                            real *grad_c, real *hess, bits_t *sign) {
+    *sign |= R(to_bits)(terms.inside);
+    if (mode != FL_MODE_HESS)
+        *value = terms.value;
+    if (mode != FL_MODE_VALUE) {
+        *grad_a = terms.grad_a * scale;
+        if (grads > 1)
+            *grad_b = terms.grad_b * scale;
+        if (grads > 2)
+            *grad_c = terms.grad_c * scale;
+    }
+    if (mode == FL_MODE_HESS)
+        *hess = terms.hess * scale;
+}
+
+/* One step. Of a long kernel two elements at a time, where there are registers for it: a processor does not look further
+ * ahead than to the next one, and waits for the chain of this one. */
+FL_INLINE void R(pointwise_elements)(R(pointwise_kernel) *kernel, int grads, int mode, int is_long,
+                                     const real *restrict a, const real *restrict b, const real *restrict c,
+                                     const real *restrict d, const real *restrict param, real scale,
+                                     real *restrict value, real *restrict grad_a, real *restrict grad_b,
+                                     real *restrict grad_c, real *restrict hess, bits_t *restrict sign) {
+    const int both = is_long && FL_VECTOR == 64, count = R(pointwise_step) / (both ? 2 : 1);
+    FL_SIMD
+    for (int l = 0; l < count; l++) {
+        const int m = both ? l + R(pointwise_step) / 2 : l;
+        const R(operands) left = {a[l], b[l], c[l], d[l], 0}, right = {a[m], b[m], c[m], d[m], 0};
+        const R(terms) of_left = kernel(left, param), of_right = kernel(right, param);
+        R(put_terms)(of_left, grads, mode, scale, value + l, grad_a + l, grad_b + l, grad_c + l, hess + l, sign + l);
+        if (both)
+            R(put_terms)(of_right, grads, mode, scale, value + m, grad_a + m, grad_b + m, grad_c + m, hess + m,
+                         sign + m);
+    }
+}
+
 /* The loop over n elements, whole steps of them, each one vector loop; whether an element may be outside the domain: those
  * inside have no sign, but for -0 and NaN. */
-FL_INLINE int R(pointwise_block)(R(pointwise_kernel) *kernel, int operands, int grads, int mode, const real *const *in,
-                                 int64_t n, const real *param, real scale, R(pointwise_made) *made) {
+FL_INLINE int R(pointwise_block)(R(pointwise_kernel) *kernel, int operands, int grads, int mode, int is_long,
+                                 const real *const *in, int64_t n, const real *param, real scale,
+                                 R(pointwise_made) *made) {
     const real *a = in[0], *b = in[1], *c = in[operands > 2 ? 2 : 0], *d = in[operands > 3 ? 3 : 0];
     real *value = made->value, *hess = made->hess;
     R(pointwise_made) out = *made; /* which nothing else points to */
@@ -57,24 +94,8 @@ FL_INLINE int R(pointwise_block)(R(pointwise_kernel) *kernel, int operands, int 
             if (out.to[g])
                 out.gone[g] =
                     fl_stream_lines(out.to[g], (const char *)out.grad[g], out.gone[g], (size_t)i * sizeof(real));
-        FL_SIMD
-        for (int l = 0; l < R(pointwise_step); l++) {
-            const int64_t j = i + l;
-            R(operands) o = {a[j], b[j], c[j], d[j]};
-            R(terms) terms = kernel(o, param);
-            sign[l] |= R(to_bits)(terms.inside);
-            if (mode != FL_MODE_HESS)
-                value[j] = terms.value;
-            if (mode != FL_MODE_VALUE) {
-                grad_a[j] = terms.grad_a * scale;
-                if (grads > 1)
-                    grad_b[j] = terms.grad_b * scale;
-                if (grads > 2)
-                    grad_c[j] = terms.grad_c * scale;
-            }
-            if (mode == FL_MODE_HESS)
-                hess[j] = terms.hess * scale;
-        }
+        R(pointwise_elements)(kernel, grads, mode, is_long, a + i, b + i, c + i, d + i, param, scale, value + i,
+                              grad_a + i, grad_b + i, grad_c + i, hess + i, sign);
     }
     *made = out;
     for (int l = 0; l < R(pointwise_step); l++)
@@ -110,7 +131,7 @@ FL_NOINLINE const real *R(fill_step)(const real *x, int64_t n, real *buffer) {
 
 FL_INLINE void R(pointwise_tile)(const fl_pointwise *job, int64_t first, int64_t count, fl_partial *partial,
                                  R(pointwise_kernel) *kernel, R(pointwise_kernel) *hard, int operands, int grads,
-                                 int mode) {
+                                 int mode, int is_long) {
     FL_ALIGNED(64)
     real buffer[FL_MAX_OPERANDS][FL_BLOCK], value[FL_BLOCK], grad[FL_MAX_GRADS][FL_BLOCK], hess[FL_BLOCK];
     FL_ALIGNED(64) double sums[R(sum_lanes)] = {0};
@@ -135,8 +156,8 @@ FL_INLINE void R(pointwise_tile)(const fl_pointwise *job, int64_t first, int64_t
         }
         for (int g = 0; mode == FL_MODE_GRAD && g < grads; g++)
             made.to[g] = job->stream && !job->weighted ? R(direct_block)(&job->grad[g], at, n) : NULL;
-        is_hard = is_hard && !R(pointwise_block)(hard, operands, grads, mode, in, whole, param, factor, &made);
-        if (!is_hard && R(pointwise_block)(kernel, operands, grads, mode, in, whole, param, factor, &made) &&
+        is_hard = is_hard && !R(pointwise_block)(hard, operands, grads, mode, is_long, in, whole, param, factor, &made);
+        if (!is_hard && R(pointwise_block)(kernel, operands, grads, mode, is_long, in, whole, param, factor, &made) &&
             partial->bad < 0)
             partial->bad = R(first_refused)(kernel, operands, in, at, n, param);
         if (job->weighted) {
@@ -167,18 +188,19 @@ FL_INLINE void R(pointwise_tile)(const fl_pointwise *job, int64_t first, int64_t
     partial->sum = R(fold)(sums);
 }
 
-#define POINTWISE_MODE(name, hard, operands, grads, mode)                                                              \
+#define POINTWISE_MODE(name, hard, operands, grads, is_long, mode)                                                     \
     static void R(name##_tile_##mode)(const void *job, int64_t first, int64_t count, fl_partial *partial,              \
                                       void *scratch) {                                                                 \
         (void)scratch;                                                                                                 \
-        R(pointwise_tile)(job, first, count, partial, R(name), hard, operands, grads, mode);                           \
+        R(pointwise_tile)(job, first, count, partial, R(name), hard, operands, grads, mode, is_long);                  \
     }
-#define POINTWISE_MODES(name, hard, operands, grads)                                                                   \
-    POINTWISE_MODE(name, hard, operands, grads, FL_MODE_VALUE)                                                         \
-    POINTWISE_MODE(name, hard, operands, grads, FL_MODE_GRAD)                                                          \
-    POINTWISE_MODE(name, hard, operands, grads, FL_MODE_HESS)
-#define POINTWISE(name, operands, grads) POINTWISE_MODES(name, NULL, operands, grads)
-#define POINTWISE_HARD(name, operands, grads) POINTWISE_MODES(name, R(name##_hard), operands, grads)
+#define POINTWISE_MODES(name, hard, operands, grads, is_long)                                                          \
+    POINTWISE_MODE(name, hard, operands, grads, is_long, FL_MODE_VALUE)                                                \
+    POINTWISE_MODE(name, hard, operands, grads, is_long, FL_MODE_GRAD)                                                 \
+    POINTWISE_MODE(name, hard, operands, grads, is_long, FL_MODE_HESS)
+#define POINTWISE(name, operands, grads) POINTWISE_MODES(name, NULL, operands, grads, 0)
+#define POINTWISE_HARD(name, operands, grads) POINTWISE_MODES(name, R(name##_hard), operands, grads, 0)
+#define POINTWISE_LONG(name, operands, grads) POINTWISE_MODES(name, NULL, operands, grads, 1)
 #include "losses.def"
 #undef POINTWISE_MODE
 #undef POINTWISE_MODES
