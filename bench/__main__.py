@@ -64,9 +64,11 @@ def main() -> int:
     options = arguments()
     threads = options.threads or fl.get_num_threads()
     fl.set_num_threads(threads)
-    plan = Plan(options.rounds, options.seconds, quiet=Watch())
+    plan = Plan(options.rounds, options.seconds)
     if options.quick:
         plan = replace(plan, rounds=3, budget=0.5, least=1)
+    if not options.list:
+        plan = replace(plan, quiet=Watch())
     names = [] if options.no_peers else options.peers.split(",")
     found = jobs(plan, threads, names, everything=options.all or bool(options.filter))
     chosen = {name: job for name, job in found.items() if re.search(options.filter or "", name)}

@@ -46,51 +46,57 @@ class Plan:
 
     `rounds` is how many turns each contender gets: fewer, but at least `least`, when they would take it more
     than `budget` seconds, and one alone when its call does. A turn repeats the call until it has lasted about
-    `turn` seconds, and is taken again where the cores were not `quiet` before and after it, for `budget` seconds
-    of each contender at most.
+    `turn` seconds, and is taken again where the cores were not `quiet` before and after it: each contender may try
+    `tries` times as often as it has turns.
     """
 
     rounds: int
     budget: float
     turn: float = 0.01
     least: int = 3
+    tries: int = 5
     quiet: Callable[[], bool] = lambda: True
 
 
 @dataclass
 class Sample:
-    """What was measured, one number per turn: `disturbed` of them on cores that were not quiet.
+    """What was measured, one number per turn: on quiet cores, or `disturbed`, which count where there are no others.
 
-    `lost` is the time in seconds that passed while they were not, in waiting and in turns that do not count.
+    `lost` is how often the cores were not quiet, before a turn or after it.
     """
 
     numbers: list[float] = field(default_factory=list)
     calls: int = 1
-    disturbed: int = 0
-    lost: float = 0
+    disturbed: list[float] = field(default_factory=list)
+    lost: int = 0
+
+    @property
+    def counted(self) -> list[float]:
+        """The numbers that count."""
+        return self.numbers or self.disturbed
 
     @property
     def median(self) -> float:
         """The middle one: what the ratios are formed of."""
-        return median(self.numbers)
+        return median(self.counted)
 
     @property
     def least(self) -> float:
         """The smallest one: what is left when nothing else disturbed."""
-        return min(self.numbers)
+        return min(self.counted)
 
     def summary(self) -> dict[str, float]:
         """Median, least and quartiles, and what they are of."""
-        several = self.numbers * 2 if len(self.numbers) == 1 else self.numbers
+        several = self.counted * 2 if len(self.counted) == 1 else self.counted
         low, _, high = quantiles(several, n=4, method="inclusive")
         return {
             "median": self.median,
             "min": self.least,
             "q1": low,
             "q3": high,
-            "turns": len(self.numbers),
+            "turns": len(self.counted),
             "calls_per_turn": self.calls,
-            "disturbed": self.disturbed,
+            "disturbed": len(self.disturbed),
         }
 
 
@@ -117,7 +123,7 @@ def interleave(contenders: Mapping[str, Contender], plan: Plan) -> dict[str, Sam
         settle()
         once = contender.seconds(1)
         if once < SLOW:
-            once = contender.seconds(1)
+            once = max(contender.seconds(1), 1e-9)  # a clock may be coarse
             warmed.add(name)
         calls = max(1, round(plan.turn / once))
         affordable = int(plan.budget / (once * (calls + 1)))
@@ -141,8 +147,7 @@ def interleave(contenders: Mapping[str, Contender], plan: Plan) -> dict[str, Sam
 def _turn(contender: Contender, sample: Sample, warm: bool, plan: Plan) -> None:
     """One turn of a contender, on quiet cores if that can be had."""
     while True:
-        begun = time.perf_counter()
-        patient = sample.lost < plan.budget
+        patient = sample.lost < plan.tries * plan.rounds
         quiet = plan.quiet()
         if quiet or not patient:
             settle()
@@ -151,12 +156,11 @@ def _turn(contender: Contender, sample: Sample, warm: bool, plan: Plan) -> None:
             seconds = contender.seconds(sample.calls)
             quiet = plan.quiet() and quiet
             if quiet or not patient:
-                sample.numbers.append(seconds)
-                sample.disturbed += not quiet
+                (sample.numbers if quiet else sample.disturbed).append(seconds)
                 return
         else:
             time.sleep(0.02)
-        sample.lost += time.perf_counter() - begun
+        sample.lost += 1
 
 
 def _plays(number: int, turns: int, rounds: int) -> bool:

@@ -91,7 +91,7 @@ def details(result: Result) -> Table:
         numbers = sample.summary()
         row = [
             name,
-            str(len(sample.numbers)),
+            str(len(sample.counted)),
             *(quantity(numbers[key], result.unit) for key in ("median", "min", "q1", "q3")),
         ]
         if timed:
@@ -109,9 +109,9 @@ def footnotes(result: Result) -> list[str]:
 
 
 def notes(result: Result) -> list[str]:
-    """What was noted of one piece of work, and whose numbers are of cores that something else had as well."""
+    """What was noted of one piece of work, and whose turns were on cores that something else had as well."""
     disturbed = [
-        f"{name} {sample.disturbed} of {len(sample.numbers)}"
+        f"{name} {len(sample.disturbed)} of {len(sample.disturbed) + len(sample.numbers)}"
         for name, sample in result.samples.items()
         if sample.disturbed
     ]

@@ -1,7 +1,9 @@
 /* The only threads. A job is cut into tiles of fixed size; each leaves a partial result, and these are added in the
  * order of the tiles: the sum has the same bits for any number of threads, one included. */
 
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* of sched.h: cores */
+#endif
 
 #include "fastloss.h"
 
@@ -92,7 +94,8 @@ int fl_run(const fl_work *work, fl_partial *total) {
     if (threads > tiles)
         threads = (int)tiles;
     if (threads > 1 && work->cost >= FL_SERIAL_COST) {
-        int failed = 0, core = fl_core(); /* the caller's */
+        int failed = 0;
+        fl_place caller = fl_here();
         fl_partial *partials = (fl_partial *)malloc((size_t)tiles * sizeof *partials);
         if (!partials)
             return -1;
@@ -101,20 +104,14 @@ int fl_run(const fl_work *work, fl_partial *total) {
         {
             char *scratch = take_scratch(work);
             const int helps = omp_get_thread_num() > 0;
-            int where;
             failed |= work->scratch > 0 && !scratch;
-#pragma omp atomic read
-            where = core;
             if (helps)
-                fl_keep_off(where);
+                fl_keep_off(&caller, threads);
 #pragma omp for schedule(dynamic, 1)
             for (int64_t i = 0; i < tiles; i++) {
                 partials[i] = empty;
-                if (!helps) {
-                    where = fl_core();
-#pragma omp atomic write
-                    core = where;
-                }
+                if (!helps)
+                    fl_tell(&caller);
                 if (!failed)
                     run_tile(work, i, &partials[i], scratch);
             }

@@ -4,6 +4,13 @@
  * operation or an explicit multiply-add, so a result has the same bits on every instruction set with FMA.
  * The polynomials are minimax fits (Remez) of this project; the relative error of each stands beside it. */
 
+/* The bits as a signed integer. */
+#if REAL_BITS == 32
+typedef int32_t R(order);
+#else
+typedef int64_t R(order);
+#endif
+
 FL_INLINE bits_t R(to_bits)(real x) {
     bits_t bits;
     memcpy(&bits, &x, sizeof bits);
@@ -277,16 +284,18 @@ FL_INLINE real R(exponent)(bits_t exponent) {
 #endif
 }
 
-/* 1 + x = 2^n (1 + f) with 1 + f in [LOG_ROOT, 2 LOG_ROOT], for x > -1, and 2^-n. f = x 2^-n + (2^-n - 1) is rounded once. */
+/* 1 + x = 2^n (1 + f) with 1 + f in [LOG_ROOT, 2 LOG_ROOT], for x > -1, and 2^-n. f = x 2^-n + (2^-n - 1) is rounded once.
+ * `huge`: x may be so large that 2^-n is subnormal: for the two largest n, whose bits the line gives. */
 typedef struct {
     real n, f, inverse;
 } R(parts);
 
-FL_INLINE R(parts) R(parts_of_one_plus)(real x) {
+FL_INLINE R(parts) R(parts_of_one_plus)(real x, int huge) {
     const bits_t root = R(to_bits)(LOG_ROOT);
     const bits_t one = R(to_bits)(1);
     bits_t exponent = ((R(to_bits)(1 + x) - root) >> EXP_SHIFT) << EXP_SHIFT; /* n, in the exponent's place */
-    real inverse = R(from_bits)(one - exponent);
+    R(order) power = (R(order))(one - exponent), subnormal = ((R(order))1 << (EXP_SHIFT - 1)) + (power >> 2);
+    real inverse = R(from_bits)((bits_t)(huge && power < subnormal ? subnormal : power));
     return (R(parts)){R(exponent)(exponent), R(fma)(x, inverse, inverse - 1), inverse};
 }
 
@@ -294,13 +303,13 @@ FL_INLINE real R(log_of)(R(parts) parts, real log1p_f) {
     return R(fma)(parts.n, LN2_HIGH, R(fma)(parts.n, LN2_LOW, log1p_f));
 }
 
-/* log(1 + x) for finite x > -1. */
+/* log(1 + x) for x > -1, up to the fourth part of the largest number. */
 FL_INLINE real R(log1p_finite)(real x) {
-    R(parts) parts = R(parts_of_one_plus)(x);
+    R(parts) parts = R(parts_of_one_plus)(x, 0);
     return R(log_of)(parts, R(log1p_poly)(parts.f));
 }
 
-/* log(1 + x), -inf at -1, NaN below. */
+/* log(1 + x) likewise, inf at inf, -inf at -1, NaN below. */
 FL_INLINE real R(log1p)(real x) {
     real y = x < REAL_INF ? R(log1p_finite)(x) : x;
     return x > -1 ? y : (x == -1 ? -REAL_INF : REAL_NAN);

@@ -378,3 +378,16 @@ class TestShapes:
         bits = np.arange(50) % 2
         plain = LOSSES[name].value_and_grad(**{**arguments, "target": bits.astype("float32")})
         assert_same(LOSSES[name].value_and_grad(**{**arguments, "target": bits.astype(target_dtype)}), plain)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "large"), [(np.float32, [1.2e38, 1.3e38, 1.8e38, 3.4e38]), (np.float64, [9e307, 1.7e308])]
+)
+def test_msle_of_the_largest_numbers(dtype, large, isa):
+    """Their quotient by 1 has a reciprocal that is no normal number."""
+    x, t = np.array(large, dtype), np.zeros(len(large), dtype)
+    for prediction, target in ((x, t), (t, x)):
+        value, grad = fl.msle_loss.value_and_grad(prediction, target, reduction="none")
+        expected, expected_grad = fl.msle_loss.reference.value_and_grad(prediction, target, reduction="none")
+        assert_ulp(value, expected)
+        assert_ulp(grad, expected_grad)

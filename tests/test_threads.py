@@ -306,34 +306,54 @@ needs_cores = pytest.mark.skipif(
 
 def team_on_two_cores(code, **environment):
     """Runs code in a process of its own, where a team of two threads has worked once, on cores a and b."""
+    clean = {key: each for key, each in os.environ.items() if not key.startswith(("OMP_", "GOMP_", "KMP_"))}
     done = subprocess.run(
         [sys.executable, "-c", TEAM + code, *map(str, CORES[:2])],
-        env={**os.environ, **environment}, capture_output=True, text=True, timeout=60,
+        env={**clean, **environment}, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
 
 @needs_cores
 def test_helpers_keep_off_the_callers_core():
-    """Even where they are woken there; when the caller moves on, they may be where it was."""
+    """Even where they are woken there; but never go where all threads of the process have been told not to be."""
     team_on_two_cores("""
 apart = 0
 for mine, other in [(a, b), (b, a)] * 10:
-    os.sched_setaffinity(0, {mine})
-    os.sched_setaffinity(helper, {mine})
-    assert call() == value
+    for thread in threads():
+        os.sched_setaffinity(thread, {mine})
+    for _ in range(2):
+        assert call() == value
+        assert os.sched_getaffinity(helper) == {mine}
     os.sched_setaffinity(helper, {a, b})
     assert call() == value
     apart += core(helper) == other
     assert os.sched_getaffinity(helper) in ({other}, {a, b})
 assert apart > 15  # all of them, unless other processes had the cores
-os.sched_setaffinity(0, {a})
-os.sched_setaffinity(helper, {a, b})
-assert call() == value
-os.sched_setaffinity(0, {b})
-assert call() == value
-assert call() == value
-assert a in os.sched_getaffinity(helper)
+""")
+
+
+@needs_cores
+def test_helpers_come_back_when_the_caller_has_moved():
+    team_on_two_cores("""
+met = back = 0
+for _ in range(200):
+    for mine in (a, b):
+        os.sched_setaffinity(helper, {mine})
+        os.sched_setaffinity(0, {mine})
+        os.sched_setaffinity(helper, {a, b})
+        os.sched_setaffinity(0, {a, b})  # where it is
+        assert call() == value
+        met += os.sched_getaffinity(helper) != {a, b}
+        os.sched_setaffinity(0, {a, b} - {mine})
+        os.sched_setaffinity(0, {a, b})
+        assert call() == value
+        now = os.sched_getaffinity(helper)
+        assert now and now <= {a, b}
+        back += met > 0 and mine in now
+    if back > 2:
+        break
+assert back or not met
 """)
 
 

@@ -27,7 +27,7 @@ FL_INLINE R(terms) R(msle_loss)(R(operands) o, const real *param) {
     real low = o.a < o.b ? o.a : o.b, high = o.a < o.b ? o.b : o.a, d = high - low, base = 1 + low;
     real per_base = 1 / base, ratio = d * per_base, per_x = 1 / (1 + o.a);
     real rest = ((high - d) - low) - R(fma)(ratio, low - (base - 1), R(product_rest)(ratio, base, d));
-    R(parts) parts = R(parts_of_one_plus)(ratio);
+    R(parts) parts = R(parts_of_one_plus)(ratio, 1);
     real more = R(log1p_rest_with)(parts.f, rest * (per_base * parts.inverse));
     real size = R(fma)(parts.n, LN2_HIGH, parts.f + R(fma)(parts.n, LN2_LOW, more));
     bits_t bits = R(to_bits)(R(copysign)(ratio, base)), minus = R(mask_of_sign)(bits);

@@ -2,12 +2,6 @@
 
 /* Numbers >= 0 compared by their bits, as integers: a NaN is above all or below all and is not lost, and the compiler
  * leaves the choice whole, where one between reals would become two additions, each under a condition. */
-#if REAL_BITS == 32
-typedef int32_t R(order);
-#else
-typedef int64_t R(order);
-#endif
-
 FL_INLINE real R(min_bits)(real a, real b) {
     R(order) x = (R(order))R(to_bits)(a), y = (R(order))R(to_bits)(b);
     return R(from_bits)((bits_t)(x < y ? x : y));
