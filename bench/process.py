@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -109,9 +110,10 @@ LAYERS, LAYER_ROOM = ("linear_cross_entropy",), {(1024, 1024, 32000): 64_000_000
 
 
 def python(code: str, *arguments: object) -> str:
-    """What a fresh interpreter prints."""
+    """What a fresh interpreter prints, with compiled modules as an installation has them."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    env = {key: each for key, each in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=env).stdout
 
 
 def run_import(rounds: int) -> Result:
