@@ -53,8 +53,10 @@ FL_INLINE real R(sqrt)(real x) {
 FL_INLINE real R(with_nan)(real x, real y) { return x == x ? y : x; }
 
 FL_INLINE real R(abs)(real x) { return R(from_bits)(R(to_bits)(x) & ~((bits_t)1 << (REAL_BITS - 1))); }
+
 /* All bits where the highest is set, else none. */
 FL_INLINE bits_t R(mask_of_sign)(bits_t bits) { return (bits_t)0 - (bits >> (REAL_BITS - 1)); }
+
 FL_INLINE real R(copysign)(real size, real x) {
     const bits_t sign = (bits_t)1 << (REAL_BITS - 1);
     return R(from_bits)((R(to_bits)(size) & ~sign) | (R(to_bits)(x) & sign));
