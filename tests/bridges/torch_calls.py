@@ -20,7 +20,7 @@ from fastloss.torch import autograd, functional, table  # noqa: E402
 Sampler = Callable[[np.random.Generator, tuple[int, ...]], Any]
 DTYPES = {"float32": 2e-5, "float64": 1e-10, "bfloat16": 2e-2, "float16": 3e-3}
 POINTS = [(), (0,), (1,), (7,), (3, 4), (2, 0, 3), (2, 3, 4), (3, 65)]
-ROWS = [(5,), (1, 1), (6, 5), (4, 33)]  # the mean of none is what was in memory, in torch
+ROWS = [(5,), (1, 1), (6, 5), (4, 33)]  # the mean or sum of no rows is what was in memory, in torch
 CLASSES = [(5,), (6, 5), (1, 1), (0, 4), (2, 5, 3), (2, 3, 2, 4), (40, 70)]
 
 
