@@ -83,11 +83,13 @@ FL_INLINE R(sums) R(multi_margin_loss_add)(R(sums) s, R(operands) o, const R(fac
     (void)param;
     return R(add_over)(s, z, z, 1);
 }
+/* Each factor, and what is nothing in this row: 0 also where the weight is infinite, as long as no class is over. */
 FL_INLINE double R(finish_over)(const R(sums) *s, const R(known) *r, double power, R(factors) *k) {
     double each = power * (r->scale * r->weight / r->length);
     k->b = s->a == s->a ? each : s->a;
-    k->at_label = -r64_times(k->b, s->b);
-    return r64_weigh(r->weight, s->a) / r->length;
+    k->c = s->a == s->a ? 0 : s->a;
+    k->at_label = s->b == 0 ? k->c : -r64_times(k->b, s->b);
+    return s->a == 0 ? 0 : r64_weigh(r->weight, s->a) / r->length;
 }
 FL_INLINE double R(multi_margin_loss_finish)(const R(sums) *s, const R(known) *r, const double *param, R(factors) *k) {
     (void)param;
@@ -96,7 +98,7 @@ FL_INLINE double R(multi_margin_loss_finish)(const R(sums) *s, const R(known) *r
 FL_INLINE R(slopes) R(multi_margin_loss_grad)(R(operands) o, const R(factors) *k, const double *param) {
     double z = k->a + (double)o.a;
     (void)param;
-    return (R(slopes)){(real)(z <= 0 ? r64_times(k->b, 0) : k->b), 0, 0};
+    return (R(slopes)){(real)(z <= 0 ? k->c : k->b), 0, 0};
 }
 
 /* The same of max(0, z_j)^2. By x_j: 2 w_t / C max(0, z_j). */
@@ -121,7 +123,7 @@ FL_INLINE double R(multi_margin_loss_squared_finish)(const R(sums) *s, const R(k
 FL_INLINE R(slopes) R(multi_margin_loss_squared_grad)(R(operands) o, const R(factors) *k, const double *param) {
     double z = k->a + (double)o.a;
     (void)param;
-    return (R(slopes)){(real)(z <= 0 ? r64_times(k->b, 0) : r64_times(k->b, z)), 0, 0};
+    return (R(slopes)){(real)(z <= 0 ? k->c : r64_times(k->b, z)), 0, 0};
 }
 
 /* w times the binary cross entropy of x with t, summed and divided by param: the number of classes. */
