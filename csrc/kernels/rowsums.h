@@ -83,13 +83,13 @@ FL_INLINE R(sums) R(multi_margin_loss_add)(R(sums) s, R(operands) o, const R(fac
     (void)param;
     return R(add_over)(s, z, z, 1);
 }
-/* Each factor, and what is nothing in this row: 0 also where the weight is infinite, as long as no class is over. */
+/* The factor of a class that is over, and of one that is not: 0 also where the weight is infinite, not where it is NaN. */
 FL_INLINE double R(finish_over)(const R(sums) *s, const R(known) *r, double power, R(factors) *k) {
     double each = power * (r->scale * r->weight / r->length);
     k->b = s->a == s->a ? each : s->a;
-    k->c = s->a == s->a ? 0 : s->a;
+    k->c = k->b == k->b ? 0 : k->b;
     k->at_label = s->b == 0 ? k->c : -r64_times(k->b, s->b);
-    return s->a == 0 ? 0 : r64_weigh(r->weight, s->a) / r->length;
+    return s->a == 0 ? r64_weigh(0, r->weight) : r64_weigh(r->weight, s->a) / r->length;
 }
 FL_INLINE double R(multi_margin_loss_finish)(const R(sums) *s, const R(known) *r, const double *param, R(factors) *k) {
     (void)param;
